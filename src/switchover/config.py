@@ -1,0 +1,70 @@
+"""
+Settings: each default once, with its unit.
+
+Precedence of a setting: the tenant's config, then the plan file, then these settings (arguments, then environment, then
+the settings file), then the defaults written here. Source: behaviour, section 6; interfaces, section 1.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+PRIVATE_NETWORKS = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+)
+"""The default allow-list: loopback, private and carrier networks. Link-local and metadata addresses are never allowed."""
+
+SETTINGS_FILE_VARIABLE = "SWITCHOVER_CONFIG"
+"""Names the TOML file that settings are read from."""
+
+
+class ExecutorSettings(BaseSettings):
+    """
+    How the executor behaves where neither tenant nor plan says otherwise.
+
+    From arguments, else from the environment (``SWITCHOVER_MAX_RETRY=5``), else from the TOML file that
+    ``SWITCHOVER_CONFIG`` names, else the defaults.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SWITCHOVER_", extra="forbid", frozen=True)
+
+    health_check_interval_seconds: float = Field(3.0, ge=0, description="Wait after a failed round of a health check.")
+    health_check_max_attempts: int = Field(10, ge=1, description="Rounds of a health check at most.")
+    health_check_timeout_seconds: float = Field(2.0, gt=0, description="Limit of one health request.")
+    task_progress_interval_seconds: float = Field(10.0, gt=0, description="Time between two heartbeats of a task.")
+    step_timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a step that has no own.")
+    max_retry: int = Field(3, ge=0, description="Retries of one task at most.")
+    max_concurrency: int = Field(10, ge=1, description="Tasks of one plan that run at once at most.")
+    recovery: Literal["continue", "pause"] = Field(
+        "continue", description="What a restart does with tasks that were RUNNING."
+    )
+    endpoint_allow_list: tuple[str, ...] = Field(
+        PRIVATE_NETWORKS, description="Networks (CIDR) that health checks, targets and webhooks may reach."
+    )
+    services: tuple[dict[str, Any], ...] = Field(
+        (), description="The stage catalogue for plans that bring none; same shape as `services:` of a plan file."
+    )
+    plan_file_max_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(SETTINGS_FILE_VARIABLE)
+        if path is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(path))

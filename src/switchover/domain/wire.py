@@ -1,0 +1,66 @@
+"""
+The JSON shape of configurations: camelCase outside, snake_case inside, and nothing else.
+
+Source: behaviour, section 2 (the inbound contract).
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, cast
+
+from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
+
+
+def camel_case(name: str) -> str:
+    """``deploy_unit_id`` -> ``deployUnitId``."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+CONFIG_NAMES: Mapping[str, str] = {field.name: camel_case(field.name) for field in fields(TenantDeployConfigSnapshot)}
+"""snake_case -> camelCase, in contract order."""
+
+ENDPOINT_NAMES: Mapping[str, str] = {field.name: camel_case(field.name) for field in fields(NetworkEndpointSnapshot)}
+"""snake_case -> camelCase, in contract order."""
+
+
+def config_to_dict(config: TenantDeployConfigSnapshot) -> dict[str, Any]:
+    """The wire form with every field of the contract, absent ones as null."""
+    data: dict[str, Any] = {}
+    for name, wire_name in CONFIG_NAMES.items():
+        value = getattr(config, name)
+        if name == "network_endpoints":
+            value = [endpoint_to_dict(endpoint) for endpoint in config.network_endpoints]
+        elif name == "source_tenant_deploy_config" and value is not None:
+            value = config_to_dict(value)
+        data[wire_name] = value
+    return data
+
+
+def endpoint_to_dict(endpoint: NetworkEndpointSnapshot) -> dict[str, str | None]:
+    """The wire form with every field of the contract, absent ones as null."""
+    return {wire_name: getattr(endpoint, name) for name, wire_name in ENDPOINT_NAMES.items()}
+
+
+def config_from_dict(data: Mapping[str, Any]) -> TenantDeployConfigSnapshot:
+    """
+    Rebuild what ``config_to_dict`` wrote (nulls may be missing).
+
+    This is for values that were validated before; it checks nothing.
+    """
+    values: dict[str, Any] = {}
+    for name, wire_name in CONFIG_NAMES.items():
+        value = data.get(wire_name)
+        if value is None:
+            continue
+        if name == "network_endpoints":
+            value = tuple(endpoint_from_dict(item) for item in cast("list[Mapping[str, str | None]]", value))
+        elif name == "source_tenant_deploy_config":
+            value = config_from_dict(value)
+        values[name] = value
+    return TenantDeployConfigSnapshot(**values)
+
+
+def endpoint_from_dict(data: Mapping[str, str | None]) -> NetworkEndpointSnapshot:
+    """Rebuild what ``endpoint_to_dict`` wrote (nulls may be missing)."""
+    return NetworkEndpointSnapshot(**{name: data.get(wire_name) for name, wire_name in ENDPOINT_NAMES.items()})

@@ -1,0 +1,216 @@
+"""
+Everything that can go wrong, on one screen.
+
+::
+
+    ExecutorError
+    ├── InvalidPlanError            the findings of a plan that was refused as a whole
+    ├── NotFoundError               an id that nobody knows
+    ├── TenantConflictError         another task of the tenant is live
+    ├── TransitionError             the state machine refused (illegal, or a guard said no)
+    ├── StageError                  a stage factory or catalogue gave something unusable
+    │   └── StepError               a step failed: carries what becomes the FailureInfo
+    │       ├── StaleGenerationError    the target holds a newer generation
+    │       ├── HealthCheckError        not every endpoint reported the expected version
+    │       └── TargetError             a target refused, timed out or answered nonsense
+    └── StorageError
+        ├── StoreUnavailableError   away for now: trying again is right
+        ├── StoreConflictError      somebody else wrote: this process must stop writing
+        ├── StoreClosedError        used after close (a bug of the caller)
+        └── StoreUnusableError      wrong file, newer schema, read-only: a person must act
+
+An expected outcome (a refused pause, an unknown tenant) is a result, not an exception; what is raised is broken
+infrastructure or misuse. Callers read ``code``; messages are for people and may change.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Stable names of refusals and failures: what REST, the command line and ``FailureInfo`` carry."""
+
+    # Validation (behaviour, section 3)
+    EMPTY_PLAN = "EMPTY_PLAN"
+    MISSING_FIELD = "MISSING_FIELD"
+    INVALID_TENANT_ID = "INVALID_TENANT_ID"
+    DUPLICATE_TENANT = "DUPLICATE_TENANT"
+    INVALID_FIELD = "INVALID_FIELD"
+    UNKNOWN_FIELD = "UNKNOWN_FIELD"
+    MIXED_PLAN = "MIXED_PLAN"
+    PLAN_EXISTS = "PLAN_EXISTS"
+    IDEMPOTENCY_MISMATCH = "IDEMPOTENCY_MISMATCH"
+    INVALID_ENDPOINT = "INVALID_ENDPOINT"
+    ENDPOINT_NOT_ALLOWED = "ENDPOINT_NOT_ALLOWED"
+    NEGATIVE_VERSION = "NEGATIVE_VERSION"
+    INCOMPLETE_MEDIA_ROUTING = "INCOMPLETE_MEDIA_ROUTING"
+    NO_ENDPOINTS = "NO_ENDPOINTS"
+    INVALID_STAGES = "INVALID_STAGES"
+    INVALID_SOURCE = "INVALID_SOURCE"
+    TENANT_ON_HOLD = "TENANT_ON_HOLD"
+    TENANT_CONFLICT = "TENANT_CONFLICT"
+    NO_CHANGE = "NO_CHANGE"
+    NO_PREVIOUS_CONFIG = "NO_PREVIOUS_CONFIG"
+    # Refusals of requests (interfaces, section 1)
+    UNKNOWN_TASK = "UNKNOWN_TASK"
+    UNKNOWN_TENANT = "UNKNOWN_TENANT"
+    UNKNOWN_PLAN = "UNKNOWN_PLAN"
+    ILLEGAL_STATE = "ILLEGAL_STATE"
+    RETRY_LIMIT_EXCEEDED = "RETRY_LIMIT_EXCEEDED"
+    SUPERSEDED = "SUPERSEDED"
+    # Failures of steps and stages
+    STALE_GENERATION = "STALE_GENERATION"
+    HEALTH_CHECK_FAILED = "HEALTH_CHECK_FAILED"
+    TARGET_ERROR = "TARGET_ERROR"
+    TARGET_UNAVAILABLE = "TARGET_UNAVAILABLE"
+    STEP_TIMEOUT = "STEP_TIMEOUT"
+    STEP_FAILED = "STEP_FAILED"
+    ROLLBACK_INCOMPLETE = "ROLLBACK_INCOMPLETE"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    # Infrastructure
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    STORE_CONFLICT = "STORE_CONFLICT"
+    STORE_CLOSED = "STORE_CLOSED"
+    STORE_UNUSABLE = "STORE_UNUSABLE"
+    INVALID_PLAN = "INVALID_PLAN"
+
+
+class ErrorType(StrEnum):
+    """The coarse kind of a failure (behaviour, section 10)."""
+
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    NETWORK_ERROR = "NETWORK_ERROR"
+    TIMEOUT_ERROR = "TIMEOUT_ERROR"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    BUSINESS_ERROR = "BUSINESS_ERROR"
+    SYSTEM_ERROR = "SYSTEM_ERROR"
+    UNKNOWN_ERROR = "UNKNOWN_ERROR"
+
+
+class ExecutorError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+    code: ErrorCode = ErrorCode.INTERNAL_ERROR
+
+    def __init__(self, message: str, *, code: ErrorCode | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class InvalidPlanError(ExecutorError):
+    """
+    A plan that cannot be read or is refused as a whole.
+
+    ``findings`` holds every finding (objects with ``to_dict``), in the order in which they were found.
+    """
+
+    code = ErrorCode.INVALID_PLAN
+
+    def __init__(self, message: str, *, findings: Sequence[object] = (), code: ErrorCode | None = None) -> None:
+        super().__init__(message, code=code)
+        self.findings = tuple(findings)
+
+
+class NotFoundError(ExecutorError):
+    """An id that is not in the store; ``code`` is UNKNOWN_TASK, UNKNOWN_TENANT or UNKNOWN_PLAN."""
+
+    code = ErrorCode.UNKNOWN_TASK
+
+
+class TenantConflictError(ExecutorError):
+    """Another task of the tenant is live."""
+
+    code = ErrorCode.TENANT_CONFLICT
+
+
+class TransitionError(ExecutorError):
+    """The state machine has no such edge, or its guard said no; nothing was changed."""
+
+    code = ErrorCode.ILLEGAL_STATE
+
+
+class StageError(ExecutorError):
+    """A stage factory or catalogue raised, gave no stage, or gave two of one name."""
+
+    code = ErrorCode.INVALID_STAGES
+
+
+class StepError(StageError):
+    """
+    A step failed.
+
+    What it carries becomes the ``FailureInfo`` of the stage and the task.
+
+    Args:
+        message: Names what was expected, what was found, and the next move.
+        error_type: The coarse kind.
+        retryable: Whether the same step may succeed when nothing but time passes.
+    """
+
+    code = ErrorCode.STEP_FAILED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ErrorCode | None = None,
+        error_type: ErrorType = ErrorType.BUSINESS_ERROR,
+        retryable: bool = True,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.error_type = error_type
+        self.retryable = retryable
+
+
+class StaleGenerationError(StepError):
+    """The target already holds a higher generation: a newer switch has written, or the store is older than it."""
+
+    code = ErrorCode.STALE_GENERATION
+
+    def __init__(self, message: str, *, held_generation: int | None = None) -> None:
+        super().__init__(message, error_type=ErrorType.BUSINESS_ERROR, retryable=False)
+        self.held_generation = held_generation
+
+
+class HealthCheckError(StepError):
+    """Not every endpoint reported the expected version within the configured rounds."""
+
+    code = ErrorCode.HEALTH_CHECK_FAILED
+
+
+class TargetError(StepError):
+    """A target refused, could not be reached, or answered something unreadable."""
+
+    code = ErrorCode.TARGET_ERROR
+
+
+class StorageError(ExecutorError):
+    """Whatever the store could not do."""
+
+    code = ErrorCode.STORE_UNAVAILABLE
+
+
+class StoreUnavailableError(StorageError):
+    """The store is away, busy or full; nothing is known to be lost, and trying again is right."""
+
+    code = ErrorCode.STORE_UNAVAILABLE
+
+
+class StoreConflictError(StorageError):
+    """A fence or an expected version did not match: another process writes, so this one must stop."""
+
+    code = ErrorCode.STORE_CONFLICT
+
+
+class StoreClosedError(StorageError):
+    """The store was used before ``open`` or after ``aclose``."""
+
+    code = ErrorCode.STORE_CLOSED
+
+
+class StoreUnusableError(StorageError):
+    """The place is no store that this program can use; waiting does not help, a person must act."""
+
+    code = ErrorCode.STORE_UNUSABLE

@@ -1,0 +1,517 @@
+"""
+What outsiders implement: the store, the clock, targets and health clients.
+
+A store keeps the truth; memory is a cache of it. Whoever writes one inherits the shipped contract suite
+(``switchover.testing.contracts``) and need not read the engine. The rules that the engine builds on:
+
+- ``commit`` applies a batch of entries in their order, all or nothing, and is durable when it returns.
+- One process drives a store at a time. A commit carries the driver's epoch; a store refuses an old one
+  (``StoreConflictError``), which makes a frozen process harmless.
+- Every task and plan write carries the next ``version``; a store refuses a write that does not follow what it holds.
+- Locks belong to tenants, have one owner, and are handed to the next waiting task, in order of arrival, in the very
+  commit that releases them.
+- Reads see committed state only, and each read sees one instant.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from switchover.domain.events import Event
+from switchover.domain.plan import PlanAggregate
+from switchover.domain.stage import PreImage
+from switchover.domain.task import (
+    Operation,
+    PlanId,
+    TaskAggregate,
+    TaskKey,
+    TaskStatus,
+    TenantDeployConfigSnapshot,
+    TenantId,
+)
+
+
+class Clock(Protocol):
+    """All waiting and all reading of time goes through one of these, so that tests own time."""
+
+    def now(self) -> datetime:
+        """Wall-clock time, aware, UTC. May jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only ever rise; for waiting and measuring."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; not at all when ``seconds`` is zero or less."""
+        ...
+
+
+# --- what a commit consists of -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """
+    A task on its way in.
+
+    ``task.lock_held`` says whether it takes its tenant's lock (which must be free) or queues behind the owner.
+    """
+
+    task: TaskAggregate
+    config: TenantDeployConfigSnapshot
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPlan:
+    """
+    A plan on its way in, with all its tasks.
+
+    Attributes:
+        tasks: Iterated once per attempt, possibly in another thread; must give the same tasks every time.
+        idempotency_key: Kept as long as the plan; None when the caller gave none.
+        content_digest: Of the request that created the plan; compared when the key comes again.
+    """
+
+    plan: PlanAggregate
+    tasks: Iterable[NewTask]
+    idempotency_key: str | None = None
+    content_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Why a tenant is on hold."""
+
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLine:
+    """Why the line stands still."""
+
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AcquireLock:
+    """Take a free tenant lock for a task that exists; refused (conflict) when it has another owner."""
+
+    tenant_id: TenantId
+    key: TaskKey
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLock:
+    """
+    Give the tenant's lock back, or leave its queue.
+
+    When ``key`` owns the lock, the task that waits longest becomes the owner (reported as granted). When it waits, it
+    leaves the queue. When it does neither, nothing happens: the late end of an old run cannot free a newer one's lock.
+    """
+
+    tenant_id: TenantId
+    key: TaskKey
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRun:
+    """
+    A run of the tenant begins under a new generation.
+
+    Refused (conflict) unless ``key`` owns the lock and ``generation`` is higher than the tenant's.
+    ``first`` marks the first start of the task: it becomes the tenant's ``last_started``.
+    """
+
+    tenant_id: TenantId
+    key: TaskKey
+    generation: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LiftGeneration:
+    """Raise the tenant's generation to at least this (``adopt``); creates the tenant when nobody knows it."""
+
+    tenant_id: TenantId
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLastKnownGood:
+    """The configuration that is now known to be effective for the tenant."""
+
+    tenant_id: TenantId
+    config: TenantDeployConfigSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SetHold:
+    """Put the tenant on hold, or lift it (None); creates the tenant when nobody knows it."""
+
+    tenant_id: TenantId
+    hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class FixPrevious:
+    """Fix the task's previous good config, once, when it first starts."""
+
+    key: TaskKey
+    config: TenantDeployConfigSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPreImage:
+    """Keep what a target held before the task's first write there; ignored when one is kept already."""
+
+    key: TaskKey
+    stage: str
+    pre_image: PreImage
+
+
+@dataclass(frozen=True, slots=True)
+class SetLine:
+    """Stop the line, or start it again (None)."""
+
+    line: StopLine | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """The answer to a request of another process (JSON), in the commit that carries it out."""
+
+    request_id: int
+    answer: bytes
+
+
+Change = (
+    AcquireLock
+    | ReleaseLock
+    | BeginRun
+    | LiftGeneration
+    | RecordLastKnownGood
+    | SetHold
+    | FixPrevious
+    | KeepPreImage
+    | SetLine
+    | AnswerRequest
+)
+"""What a commit changes beside plans, tasks and events."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """
+    What belongs together: applied as one, in the order new plan, plans, tasks, events, changes.
+
+    Attributes:
+        plans, tasks: The new values; each ``version`` is one above what the store holds. One key at most once.
+    """
+
+    new_plan: NewPlan | None = None
+    plans: list[PlanAggregate] = field(default_factory=list[PlanAggregate])
+    tasks: list[TaskAggregate] = field(default_factory=list[TaskAggregate])
+    events: list[Event] = field(default_factory=list[Event])
+    changes: list[Change] = field(default_factory=list[Change])
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What only the store could decide: which waiting tasks now own their tenant's lock."""
+
+    granted: tuple[TaskKey, ...] = ()
+
+
+# --- what a store gives back ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRecord:
+    """
+    What the store knows about one tenant.
+
+    Attributes:
+        generation: The highest ever used or adopted; 0 when no run ever began.
+        owner: The task that holds the lock.
+        newest: The task that arrived last.
+        last_started: The task that first started last: an older one is superseded by it.
+        waiting: How many tasks queue behind the owner.
+    """
+
+    tenant_id: TenantId
+    generation: int = 0
+    owner: TaskKey | None = None
+    newest: TaskKey | None = None
+    last_started: TaskKey | None = None
+    waiting: int = 0
+    hold: Hold | None = None
+    last_known_good: TenantDeployConfigSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTask:
+    """
+    A task with what belongs to it.
+
+    ``task.lock_held`` is read from the tenant: the owner decides, not the task.
+    ``previous`` is what was fixed with ``FixPrevious``; the config's own source is not repeated here.
+    """
+
+    task: TaskAggregate
+    config: TenantDeployConfigSnapshot
+    previous: TenantDeployConfigSnapshot | None
+    tenant: TenantRecord
+
+
+class LiveTask(NamedTuple):
+    """The little that the scheduler must know about every live task of an unsettled plan."""
+
+    ordinal: int
+    status: TaskStatus
+    pending_operation: Operation | None
+    held: bool
+    line_held: bool
+    own_request: bool
+    lock_held: bool
+    started_order: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreState:
+    """What a driver must know before it drives, read in one instant."""
+
+    plans: tuple[PlanAggregate, ...]  # those with live tasks, by plan id
+    line: StopLine | None
+    holds: Mapping[TenantId, Hold]
+    last_arrival: int
+    last_plan_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What another process asks the driver to do. Payload and answer are JSON."""
+
+    request_id: int
+    verb: str
+    payload: bytes
+    submitted_at: datetime
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverInfo:
+    """Who drives the store; ``alive`` as far as the store can tell."""
+
+    owner: str
+    epoch: int
+    since: datetime
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverLease:
+    """The right to commit. ``epoch`` rises with every holder; a commit under an older one is refused."""
+
+    owner: str
+    epoch: int
+
+
+class ExecutionStore(ABC):
+    """
+    Plans, tasks, events, tenants, requests: the truth.
+
+    Every method may raise ``StoreUnavailableError`` (nothing was changed; try again), ``StoreUnusableError`` (a person
+    must act) or ``StoreClosedError``. Methods are called from one event loop and must not block it.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, check, and bring the schema up to date."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of everything, the driver's lease included; closing twice is fine."""
+
+    # Driving
+
+    @abstractmethod
+    async def acquire_driver(self, owner: str) -> DriverLease | None:
+        """
+        Become the one process that commits; None while another one is.
+
+        Args:
+            owner: Who asks, for people: host, process id, start.
+        """
+
+    @abstractmethod
+    async def release_driver(self, lease: DriverLease) -> None:
+        """Stop being it; without effect when the lease is not the current one."""
+
+    @abstractmethod
+    async def driver(self) -> DriverInfo | None:
+        """Who drives, or drove last; None when nobody ever did."""
+
+    @abstractmethod
+    async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
+        """
+        Apply the entries in order, in one atomic and durable transaction.
+
+        Raises:
+            StoreConflictError: The lease is not the current one, a version does not follow, a lock has another
+                owner, or a plan id or idempotency key exists. Nothing was applied.
+        """
+
+    # Requests of other processes
+
+    @abstractmethod
+    async def put_request(self, verb: str, payload: bytes) -> int:
+        """Leave a request for the driver, durably; needs no lease. Returns its id; ids rise."""
+
+    @abstractmethod
+    async def open_requests(self, after: int, limit: int) -> Sequence[Request]:
+        """Requests without an answer and with an id above ``after``, oldest first."""
+
+    @abstractmethod
+    async def load_request(self, request_id: int) -> Request | None:
+        """One request, with its answer when there is one."""
+
+    # Reading
+
+    @abstractmethod
+    async def load_state(self) -> StoreState:
+        """What a driver must know before it drives."""
+
+    @abstractmethod
+    async def load_live(self, plan_id: PlanId, after: int, limit: int) -> Sequence[LiveTask]:
+        """Live tasks of a plan with an ordinal above ``after``, in order."""
+
+    @abstractmethod
+    async def load_tasks(self, keys: Sequence[TaskKey]) -> Sequence[StoredTask]:
+        """Those that exist, in the order asked for."""
+
+    @abstractmethod
+    async def load_plan(self, plan_id: PlanId) -> PlanAggregate | None:
+        """One plan."""
+
+    @abstractmethod
+    async def list_plans(self, *, before: int | None, limit: int) -> Sequence[PlanAggregate]:
+        """Newest (highest id) first; ``before`` is exclusive."""
+
+    @abstractmethod
+    async def list_tasks(
+        self, plan_id: PlanId, *, statuses: frozenset[TaskStatus] | None, after: int, limit: int
+    ) -> Sequence[TaskAggregate]:
+        """Tasks of a plan with an ordinal above ``after``, in order; only those in ``statuses`` unless None."""
+
+    @abstractmethod
+    async def load_tenants(self, tenant_ids: Sequence[TenantId]) -> Mapping[TenantId, TenantRecord]:
+        """Those that are known; asked for in tens of thousands at once."""
+
+    @abstractmethod
+    async def list_holds(self) -> Mapping[TenantId, Hold]:
+        """Every tenant on hold."""
+
+    @abstractmethod
+    async def load_line(self) -> StopLine | None:
+        """The stop-line, when the line stands still."""
+
+    @abstractmethod
+    async def tenant_history(self, tenant_id: TenantId, limit: int) -> Sequence[TaskAggregate]:
+        """The tenant's tasks, the newest (last to arrive) first."""
+
+    @abstractmethod
+    async def load_events(self, plan_id: PlanId, after: int, limit: int) -> Sequence[Event]:
+        """Events of a plan and its tasks with a position above ``after``, in order."""
+
+    @abstractmethod
+    async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
+        """Events of a task with a sequence id above ``after``, in order."""
+
+    @abstractmethod
+    async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
+        """What was kept for one stage of a task, in the order in which it was kept."""
+
+    @abstractmethod
+    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
+        """The plan that was created under this key, and the digest of its content."""
+
+    @abstractmethod
+    async def change_token(self) -> int:
+        """A number that is different after any commit by any process; cheap enough to ask twenty times a second."""
+
+    @abstractmethod
+    async def check(self) -> Sequence[str]:
+        """Examine the whole store; one sentence per problem, none when it is sound. May take long."""
+
+
+# --- targets and health --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldValue:
+    """What a target holds under one key: the exact bytes (None: nothing) and the generation beside them (0: none)."""
+
+    value: bytes | None
+    generation: int
+
+
+@runtime_checkable
+class ConfigTarget(Protocol):
+    """
+    A place where configuration lives.
+
+    Every method raises ``TargetError`` (or a subclass of ``StepError``) with the target, the key and the cause.
+    """
+
+    async def read(self, key: str, field: str | None) -> HeldValue:
+        """What is there now."""
+        ...
+
+    async def write(self, key: str, field: str | None, value: bytes, generation: int) -> None:
+        """
+        Put value and generation, checked and written in one atomic operation of the target.
+
+        Raises:
+            StaleGenerationError: The target holds a higher generation; nothing was written.
+        """
+        ...
+
+    async def remove(self, key: str, field: str | None, generation: int) -> None:
+        """Take the value away and leave the generation; refuses like ``write``."""
+        ...
+
+
+@runtime_checkable
+class BroadcastTarget(Protocol):
+    """A place that tells running instances that something changed."""
+
+    async def publish(self, channel: str | None, message: bytes) -> None:
+        """Send; raises ``TargetError``."""
+        ...
+
+
+class TargetProvider(Protocol):
+    """Finds the target behind a URL; equal URLs share connections."""
+
+    def config_target(self, url: str) -> ConfigTarget:
+        """Raises ``StageError`` for a scheme that nobody serves."""
+        ...
+
+    def broadcast_target(self, url: str) -> BroadcastTarget:
+        """Raises ``StageError`` for a scheme that nobody serves."""
+        ...
+
+
+@runtime_checkable
+class HealthCheckClient(Protocol):
+    """Asks one URL for the version that it serves."""
+
+    async def get(self, url: str) -> Mapping[str, object]:
+        """The body; raises on non-2xx, time-out or an unreadable body. Never answers from a cache."""
+        ...
