@@ -267,46 +267,46 @@ def task_state_machine(policies: Policies) -> TaskStateMachine:
 
     return TaskStateMachine(
         (
-            TaskTransition(status.CREATED, status.VALIDATING, "create"),
-            TaskTransition(status.VALIDATING, status.PENDING, "valid"),
-            TaskTransition(status.VALIDATING, status.VALIDATION_FAILED, "not valid"),
-            TaskTransition(status.PENDING, status.RUNNING, "slot", lock_held, stamp_started),
-            TaskTransition(status.PENDING, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
-            TaskTransition(status.RUNNING, status.PAUSED, "boundary, pause requested", pause_requested, pause),
-            TaskTransition(
+            Transition(status.CREATED, status.VALIDATING, "create"),
+            Transition(status.VALIDATING, status.PENDING, "valid"),
+            Transition(status.VALIDATING, status.VALIDATION_FAILED, "not valid"),
+            Transition(status.PENDING, status.RUNNING, "slot", lock_held, stamp_started),
+            Transition(status.PENDING, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
+            Transition(status.RUNNING, status.PAUSED, "boundary, pause requested", pause_requested, pause),
+            Transition(
                 status.RUNNING, status.COMPLETED, "after the last stage", all_stages_done, stamp_ended_without_checkpoint
             ),
-            TaskTransition(status.RUNNING, status.FAILED, "a stage failed", stage_failed, stamp_failed),
-            TaskTransition(
+            Transition(status.RUNNING, status.FAILED, "a stage failed", stage_failed, stamp_failed),
+            Transition(
                 status.RUNNING,
                 status.CANCELLED,
                 "boundary, cancel requested",
                 cancel_requested,
                 stamp_ended_without_checkpoint,
             ),
-            TaskTransition(
+            Transition(
                 status.RUNNING, status.ROLLING_BACK, "end of stage, rollback requested", rollback_allowed, begin_rollback
             ),
-            TaskTransition(status.PAUSED, status.RESUMING, "resume", always, ask_to_resume),
-            TaskTransition(status.RESUMING, status.RUNNING, "slot", lock_held, begin_run),
-            TaskTransition(status.RESUMING, status.PAUSED, "pause", always, pause),
-            TaskTransition(
+            Transition(status.PAUSED, status.RESUMING, "resume", always, ask_to_resume),
+            Transition(status.RESUMING, status.RUNNING, "slot", lock_held, begin_run),
+            Transition(status.RESUMING, status.PAUSED, "pause", always, pause),
+            Transition(
                 status.PAUSED, status.ROLLING_BACK, "rollback requested, slot", rollback_allowed, begin_rollback
             ),
-            TaskTransition(
+            Transition(
                 status.RESUMING, status.ROLLING_BACK, "rollback requested, slot", rollback_allowed, begin_rollback
             ),
-            TaskTransition(status.PAUSED, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
-            TaskTransition(status.RESUMING, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
-            TaskTransition(status.FAILED, status.RUNNING, "retry, slot", retry_allowed, count_retry),
-            TaskTransition(status.FAILED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
-            TaskTransition(status.COMPLETED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
-            TaskTransition(status.CANCELLED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
-            TaskTransition(status.ROLLING_BACK, status.ROLLED_BACK, "all restored", all_restored, stamp_ended),
-            TaskTransition(
+            Transition(status.PAUSED, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
+            Transition(status.RESUMING, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
+            Transition(status.FAILED, status.RUNNING, "retry, slot", retry_allowed, count_retry),
+            Transition(status.FAILED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
+            Transition(status.COMPLETED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
+            Transition(status.CANCELLED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
+            Transition(status.ROLLING_BACK, status.ROLLED_BACK, "all restored", all_restored, stamp_ended),
+            Transition(
                 status.ROLLING_BACK, status.ROLLBACK_FAILED, "not all restored", rollback_finished, stamp_failed
             ),
-            TaskTransition(
+            Transition(
                 status.ROLLBACK_FAILED, status.ROLLING_BACK, "rollback again, slot", rollback_allowed, begin_rollback
             ),
         )
@@ -410,23 +410,23 @@ def plan_state_machine() -> PlanStateMachine:
     )
     return PlanStateMachine(
         (
-            PlanTransition(status.CREATED, status.VALIDATING, "create"),
-            PlanTransition(status.VALIDATING, status.READY, "valid"),
-            PlanTransition(status.READY, status.RUNNING, "the first task starts", always, start_run),
-            PlanTransition(status.READY, status.PAUSED, "pause", nothing_runs, plan_paused),
-            PlanTransition(
+            Transition(status.CREATED, status.VALIDATING, "create"),
+            Transition(status.VALIDATING, status.READY, "valid"),
+            Transition(status.READY, status.RUNNING, "the first task starts", always, start_run),
+            Transition(status.READY, status.PAUSED, "pause", nothing_runs, plan_paused),
+            Transition(
                 status.RUNNING, status.PAUSED, "pause, the last running task is at a boundary", nothing_runs, plan_paused
             ),
-            PlanTransition(status.PAUSED, status.READY, "resume, no task has started", no_task_started),
-            PlanTransition(status.PAUSED, status.RUNNING, "resume", some_task_started),
-            PlanTransition(status.PARTIAL_FAILED, status.RUNNING, "retry accepted", always, start_run),
-            PlanTransition(status.FAILED, status.RUNNING, "retry accepted", always, start_run),
+            Transition(status.PAUSED, status.READY, "resume, no task has started", no_task_started),
+            Transition(status.PAUSED, status.RUNNING, "resume", some_task_started),
+            Transition(status.PARTIAL_FAILED, status.RUNNING, "retry accepted", always, start_run),
+            Transition(status.FAILED, status.RUNNING, "retry accepted", always, start_run),
             *(
-                PlanTransition(source, status.ROLLING_BACK, "rollback accepted", always, plan_rolling_back)
+                Transition(source, status.ROLLING_BACK, "rollback accepted", always, plan_rolling_back)
                 for source in undoable
             ),
             *(
-                PlanTransition(source, target, "the last task settled", settles_as(target), plan_settled)
+                Transition(source, target, "the last task settled", settles_as(target), plan_settled)
                 for source in unsettled
                 for target in outcomes
                 if source is status.ROLLING_BACK or target not in {status.ROLLED_BACK, status.ROLLBACK_FAILED}
