@@ -21,7 +21,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
-from switchover.domain.stage import PreImage
+from switchover.domain.policies import HealthCheckPolicy
+from switchover.domain.stage import PreImage, TaskRuntimeContext
 from switchover.domain.task import (
     Operation,
     PlanId,
@@ -31,6 +32,7 @@ from switchover.domain.task import (
     TenantDeployConfigSnapshot,
     TenantId,
 )
+from switchover.errors import StageError
 
 
 class Clock(Protocol):
@@ -491,8 +493,8 @@ class ConfigTarget(Protocol):
 class BroadcastTarget(Protocol):
     """A place that tells running instances that something changed."""
 
-    async def publish(self, channel: str | None, message: bytes) -> None:
-        """Send; raises ``TargetError``."""
+    async def publish(self, channel: str | None, message: bytes) -> int | None:
+        """Send; how many listened, None when the target cannot tell. Raises ``TargetError``."""
         ...
 
 
@@ -515,3 +517,29 @@ class HealthCheckClient(Protocol):
     async def get(self, url: str) -> Mapping[str, object]:
         """The body; raises on non-2xx, time-out or an unreadable body. Never answers from a cache."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepServices:
+    """What built-in steps work with; the engine puts it into every ``TaskRuntimeContext``."""
+
+    targets: TargetProvider
+    health_client: HealthCheckClient
+    clock: Clock
+    health_policy: HealthCheckPolicy | None = None
+
+    @staticmethod
+    def of(context: TaskRuntimeContext) -> "StepServices":
+        """
+        What the context carries.
+
+        Raises:
+            StageError: It carries none: the context was made by hand, without ``services``.
+        """
+        if isinstance(context.services, StepServices):
+            return context.services
+        msg = (
+            f"stage {context.stage!r}: the context has no services (targets, health client, clock); "
+            "give TaskRuntimeContext(services=StepServices(...))"
+        )
+        raise StageError(msg)

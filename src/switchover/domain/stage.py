@@ -64,8 +64,13 @@ class TaskStage(Protocol):
 class GenerationSource(Protocol):
     """A step that can say which generation its target holds for a tenant: what ``adopt`` asks."""
 
-    async def held_generation(self, config: TenantDeployConfigSnapshot) -> int:
-        """The highest generation that the target holds for the tenant's keys of this step; 0 when none."""
+    async def held_generation(self, config: TenantDeployConfigSnapshot, services: object = None) -> int:
+        """
+        The highest generation that the target holds for the tenant's keys of this step; 0 when none.
+
+        Args:
+            services: What the step would find in its context (``spi.StepServices``).
+        """
         ...
 
 
@@ -125,6 +130,8 @@ class TaskRuntimeContext:
         run_step: Runs a step under its deadline; what a RollbackStrategy should use instead of ``step.execute``.
         pre_images: Of the stage that runs.
         health: How health checks ask, every precedence applied.
+        services: Targets, health client and clock: a ``spi.StepServices``, which ``StepServices.of(context)`` reads.
+            The domain does not know what they are.
     """
 
     plan_id: PlanId
@@ -139,6 +146,7 @@ class TaskRuntimeContext:
     run_step: Callable[[StageStep], Awaitable[None]]
     log: Logger
     health: HealthSettings = field(default_factory=HealthSettings)
+    services: object = None
     data: dict[str, object] = field(default_factory=dict[str, object])
     pause_requested: bool = False
     cancel_requested: bool = False
