@@ -1,0 +1,95 @@
+# The words that people and CI use. `make` alone prints them.
+#
+#   ARGS="..." is passed on to pytest, to the demo and to the benchmarks:  make unit ARGS="-k scheduler -x"
+#   PYTHON=... names the interpreter that .venv is made with.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+CODE := $(wildcard src tests benchmarks examples)
+ARGS ?=
+# Processes that share the tests: all cores; JOBS=0 runs them in one, which is what a debugger wants.
+JOBS ?= auto
+PYTEST := $(BIN)/pytest
+PYTEST_ALL := $(PYTEST) -n $(JOBS) --dist worksteal
+
+.PHONY: help setup core servers demo format lint format-check style types imports spell unit contract stateful e2e docs \
+	test check coverage bench crash pins changelog clean distclean
+
+help: ## print this list
+	@awk -F ':|## ' '/^[a-z][a-z0-9 -]*:.*## / {n = split($$1, names, " "); \
+		for (i = 1; i <= n; i++) printf "  make %-11s %s\n", names[i], $$NF}' $(MAKEFILE_LIST)
+
+# --- set-up -------------------------------------------------------------------------------------------------------
+
+setup: ## create .venv with everything that development needs
+	@scripts/setup.sh dev
+
+core:
+	@scripts/setup.sh core
+
+servers: ## install redis-server where this user may; tests start their own, private one
+	@scripts/install-servers.sh
+
+demo: core ## set up what a user needs, then show a simulated fleet being switched
+	@$(BIN)/switchover demo $(ARGS)
+
+# --- checks -------------------------------------------------------------------------------------------------------
+
+format: setup ## rewrite the code in the house format, with the safe fixes of the linter
+	@$(BIN)/ruff check --fix-only --quiet $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+lint: format-check style ## format and style
+
+format-check: setup
+	@$(BIN)/ruff format --check $(CODE)
+
+style: setup
+	@$(BIN)/ruff check $(CODE)
+
+types: setup ## mypy everywhere, pyright on src and tests/typing, both strict
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/pyright
+
+imports: setup ## imports point one way
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+spell: setup ## spelling
+	@$(BIN)/codespell
+
+unit contract stateful e2e docs: setup ## one folder of the tests
+	@$(PYTEST) tests/$@ $(ARGS)
+
+test: setup servers ## all tests
+	@$(PYTEST_ALL) $(ARGS)
+
+check: lint types imports spell test ## exactly what CI runs
+
+coverage: setup servers ## all tests with branch coverage; the report is in htmlcov/
+	@$(PYTEST_ALL) --cov --cov-report=term --cov-report=html $(ARGS)
+
+# --- longer runs --------------------------------------------------------------------------------------------------
+
+bench: setup servers ## the benchmarks
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+crash: setup servers ## kill processes at every commit point, restart, compare
+	@$(PYTEST) -m crash $(ARGS)
+
+# --- upkeep -------------------------------------------------------------------------------------------------------
+
+pins: ## resolve constraints.txt anew from pyproject.toml
+	@scripts/pin.sh
+
+changelog: setup ## show what the fragments in changes/ will add to the changelog
+	@$(BIN)/towncrier build --draft --version next
+
+clean: ## remove caches and reports
+	rm -rf .coverage .coverage.* coverage.xml htmlcov build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## clean, and remove .venv
+	rm -rf .venv .setup.lock .hypothesis

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Install redis-server from the system's packages, where this user may. Nothing is started: the tests run their own.
+#
+# Without the right to install (or without apt) this says so and succeeds: the tests that need the server skip with that
+# reason. With CI=true the missing server is a failure, here and in the tests.
+set -euo pipefail
+
+readonly server=redis-server
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+give_up() {
+    if [[ -n "${CI:-}" && "${CI:-}" != "false" && "${CI:-}" != "0" ]]; then
+        echo "servers: $server is missing and CI is set: $1" >&2
+        exit 1
+    fi
+    echo "servers: $server is not installed ($1); the tests that need it are skipped"
+    exit 0
+}
+
+if have "$server"; then exit 0; fi
+have apt-get || give_up "no apt-get here; install it with your package manager"
+
+if [[ "$(id -u)" == 0 ]]; then
+    as_root() { "$@"; }
+elif have sudo && sudo -n true 2>/dev/null; then
+    as_root() { sudo -n "$@"; }
+else
+    give_up "not root and sudo asks for a password; run: sudo apt-get install $server"
+fi
+
+# A package's post-install script starts its service unless this file says no. Where there is none, one stands in
+# while we install; where there is one, it is left alone.
+readonly policy=/usr/sbin/policy-rc.d
+if [[ ! -e "$policy" ]]; then
+    trap 'as_root rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+fi
+
+apt() { as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -qq -o DPkg::Lock::Timeout=120 "$@"; }
+
+echo "servers: installing $server"
+log="$(mktemp)"
+readonly log
+for attempt in 1 2 3; do
+    if apt update >"$log" 2>&1 && apt install -y --no-install-recommends "$server" >>"$log" 2>&1; then break; fi
+    if [[ "$attempt" == 3 ]]; then
+        tail -n 15 "$log" >&2
+        rm -f "$log"
+        give_up "apt-get failed, see above"
+    fi
+    sleep $((attempt * 3))
+done
+rm -f "$log"
+
+# The machine did not ask for a Redis of its own, so it does not get one at the next boot either.
+if [[ -d /run/systemd/system ]]; then as_root systemctl disable --quiet "$server" || true; fi
+have "$server" || give_up "the package is installed, but no $server is on the PATH"
