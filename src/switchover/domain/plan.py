@@ -105,6 +105,7 @@ class PlanAggregate:
     Attributes:
         counts: How many tasks are in each status; statuses with none may be absent.
         unsettled: How many tasks are live (``TaskAggregate.is_live``) or wait; the plan settles when it reaches 0.
+        idle: How many of those wait for an operator: paused (not by the stop-line) or held, with nothing pending.
         touched: How many tasks ever started a stage: those that must be ROLLED_BACK for the plan to be.
         sequence_id: Of the plan's last own event.
         position: Of the last event of the plan or of any of its tasks.
@@ -125,6 +126,7 @@ class PlanAggregate:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     plan_version: int | None = None
     unsettled: int = 0
+    idle: int = 0
     touched: int = 0
     sequence_id: int = 0
     position: int = 0

@@ -162,16 +162,17 @@ def rollback_finished(ctx: TaskTransitionContext) -> bool:
 
 def stamp_started(ctx: TaskTransitionContext) -> Changes:
     """The first run begins."""
-    return {"started_at": ctx.now, "generation": ctx.generation}
+    return {"started_at": ctx.now, "generation": ctx.generation, "own_request": False, "pending_operation": None}
 
 
 def begin_run(ctx: TaskTransitionContext) -> Changes:
     """A run goes on where a pause left it: the generation stays."""
-    return {"pending_operation": None, "own_request": ctx.task.own_request}
+    del ctx
+    return {"pending_operation": None, "own_request": False}
 
 
 def stamp_ended(ctx: TaskTransitionContext) -> Changes:
-    """The task settles: nothing is pending any more, and the lock goes."""
+    """The task settles, and nothing is pending any more."""
     return {
         "ended_at": ctx.now,
         "pending_operation": None,
@@ -179,7 +180,6 @@ def stamp_ended(ctx: TaskTransitionContext) -> Changes:
         "held": False,
         "line_held": False,
         "retrying": False,
-        "lock_held": False,
     }
 
 
@@ -218,6 +218,7 @@ def count_retry(ctx: TaskTransitionContext) -> Changes:
         "failure_info": None,
         "ended_at": None,
         "pending_operation": None,
+        "own_request": False,
         "retrying": True,
         "marks": marks,
         "generation": ctx.generation,
@@ -229,6 +230,7 @@ def begin_rollback(ctx: TaskTransitionContext) -> Changes:
     return {
         "ended_at": None,
         "pending_operation": None,
+        "own_request": False,
         "held": False,
         "line_held": False,
         "retrying": False,

@@ -277,6 +277,14 @@ class TaskAggregate:
         return not self.status.is_settled or self.pending_operation is not None
 
     @property
+    def is_idle(self) -> bool:
+        """Live, but nothing will happen unless an operator asks for it."""
+        if self.pending_operation is not None:
+            return False
+        paused = self.status is TaskStatus.PAUSED and not self.line_held
+        return paused or (self.status is TaskStatus.PENDING and self.held)
+
+    @property
     def any_stage_started(self) -> bool:
         """Some stage was started in some run, so there is something that a rollback could restore."""
         return any(mark & 1 for mark in self.marks)
