@@ -1,0 +1,1 @@
+"""One technology each: stores, targets, bridges, telemetry. Blind to the engine and to each other."""
