@@ -1,0 +1,135 @@
+"""
+The inbound contract: what a caller hands in for one tenant.
+
+The models check shape and types, and nothing else: a blank tenant id or a negative version is a finding of the
+validation chain (``switchover.factory``), so that one call can report all of them at once.
+
+Source: behaviour, section 2.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
+from switchover.domain.wire import camel_case
+
+
+def _encodable(text: str) -> str:
+    # A lone surrogate is a str to Python, but no text: it can be neither stored nor sent.
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError as error:
+        message = "is no valid Unicode text: it contains a lone surrogate"
+        raise ValueError(message) from error
+    return text
+
+
+def _endpoint_list(value: object) -> object:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list) else value
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
+class _WireModel(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=camel_case,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        revalidate_instances="always",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, data: object) -> object:
+        return dict(data) if isinstance(data, Mapping) and type(data) is not dict else data
+
+    def to_dict(self) -> dict[str, Any]:
+        """The wire form, in camelCase, absent fields as null."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class NetworkEndpoint(_WireModel):
+    """One address at which a service of the tenant answers."""
+
+    key: Text | None = None
+    value: Text | None = Field(None, description="When it is an http(s) URL, health checks ask it.")
+    source_ip: Text | None = None
+    source_domain: Text | None = None
+    target_ip: Text | None = Field(None, description="IP address, `:port` allowed.")
+    target_domain: Text | None = Field(None, description="Host name, `:port` allowed; goes before targetIp.")
+
+    def to_snapshot(self) -> NetworkEndpointSnapshot:
+        """The engine's own copy."""
+        return NetworkEndpointSnapshot(**self.__dict__)
+
+    @classmethod
+    def from_snapshot(cls, snapshot: NetworkEndpointSnapshot) -> "NetworkEndpoint":
+        """What a stage factory gets; the snapshot was validated before, so nothing is checked again."""
+        return cls.model_construct(
+            key=snapshot.key,
+            value=snapshot.value,
+            source_ip=snapshot.source_ip,
+            source_domain=snapshot.source_domain,
+            target_ip=snapshot.target_ip,
+            target_domain=snapshot.target_domain,
+        )
+
+
+class TenantDeployConfig(_WireModel):
+    """
+    What one tenant is to be switched to.
+
+    No coercion: neither ``"42"`` nor ``True`` is an int. Both spellings of a field name are read, camelCase is written.
+    """
+
+    tenant_id: Text = Field(description="1..128 of letters, digits, `.`, `_`, `-`, `:`.")
+    deploy_unit_id: int = Field(description="The deploy unit to switch to.")
+    deploy_unit_version: int = Field(description="What health checks expect to be answered.")
+    deploy_unit_name: Text | None = None
+    network_endpoints: Annotated[tuple[NetworkEndpoint, ...], BeforeValidator(_endpoint_list)] = ()
+    nacos_name_space: Text | None = None
+    default_flag: bool | None = None
+    called_number_rules: Text | None = Field(None, description="Given together with trunkGroup, or not at all.")
+    trunk_group: Text | None = Field(None, description="Given together with calledNumberRules, or not at all.")
+    plan_id: int | None = Field(None, description="The same in all configs of one call; else the plan file's.")
+    plan_version: int | None = Field(None, description="The same in all configs of one call; else the plan file's.")
+    source_tenant_deploy_config: "TenantDeployConfig | None" = Field(
+        None, description="What is effective before the switch: what a rollback sends again."
+    )
+
+    def to_snapshot(self) -> TenantDeployConfigSnapshot:
+        """The engine's own copy, deep and immutable."""
+        values = dict(self.__dict__)
+        values["network_endpoints"] = tuple([endpoint.to_snapshot() for endpoint in self.network_endpoints])
+        source = self.source_tenant_deploy_config
+        if source is not None:
+            values["source_tenant_deploy_config"] = source.to_snapshot()
+        return TenantDeployConfigSnapshot(**values)
+
+    @classmethod
+    def from_snapshot(cls, snapshot: TenantDeployConfigSnapshot) -> "TenantDeployConfig":
+        """What a stage factory gets; the snapshot was validated before, so nothing is checked again."""
+        source = snapshot.source_tenant_deploy_config
+        return cls.model_construct(
+            tenant_id=snapshot.tenant_id,
+            deploy_unit_id=snapshot.deploy_unit_id,
+            deploy_unit_version=snapshot.deploy_unit_version,
+            deploy_unit_name=snapshot.deploy_unit_name,
+            network_endpoints=tuple([NetworkEndpoint.from_snapshot(item) for item in snapshot.network_endpoints]),
+            nacos_name_space=snapshot.nacos_name_space,
+            default_flag=snapshot.default_flag,
+            called_number_rules=snapshot.called_number_rules,
+            trunk_group=snapshot.trunk_group,
+            plan_id=snapshot.plan_id,
+            plan_version=snapshot.plan_version,
+            source_tenant_deploy_config=None if source is None else cls.from_snapshot(source),
+        )
