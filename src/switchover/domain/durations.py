@@ -1,0 +1,42 @@
+"""Durations as people write them: ``500ms``, ``3s``, ``10m``, ``4h``, ``1h30m``; a bare number is seconds."""
+
+import math
+import re
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def parse_duration(value: object) -> float:
+    """
+    Seconds.
+
+    Raises:
+        ValueError: Not a duration, negative, or without an end.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value) or value < 0:
+            msg = f"a duration is zero or more seconds, not {value!r}"
+            raise ValueError(msg)
+        return float(value)
+    if isinstance(value, str):
+        text = value.strip().replace(" ", "")
+        if _NUMBER.fullmatch(text):
+            return float(text)
+        if _WHOLE.fullmatch(text):
+            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    msg = f"{value!r} is no duration; write for example 500ms, 3s, 10m or 4h (a bare number is seconds)"
+    raise ValueError(msg)
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest of those spellings: ``0.5`` -> ``500ms``, ``90`` -> ``90s``, ``3600`` -> ``1h``."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    for unit in ("h", "m"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return f"{seconds:g}s"
