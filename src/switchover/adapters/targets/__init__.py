@@ -1,0 +1,1 @@
+"""What a step writes to or asks: a module per technology, and the provider that finds them by scheme."""
