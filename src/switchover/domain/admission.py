@@ -9,10 +9,10 @@ Source: behaviour, section 8.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from switchover.domain.plan import PlanView
-from switchover.domain.task import Operation, TaskStatus, TaskView
+from switchover.domain.plan import PlanStatus, PlanView
+from switchover.domain.task import Operation, TaskStatus
 
 
 class QueueClass(IntEnum):
@@ -29,6 +29,7 @@ class WaitReason(StrEnum):
 
     LINE_STOPPED = "the line is stopped"
     PLAN_PAUSED = "the plan is paused"
+    PLAN_ROLLING_BACK = "the plan is rolled back"
     HELD = "the task is held"
     TENANT_LOCK = "another task of the tenant is live"
     TENANT_HOLD = "the tenant is on hold"
@@ -61,7 +62,16 @@ class Admission:
     waits: dict[int, WaitReason]
 
 
-def queue_class(task: TaskView) -> QueueClass | None:
+class Waiting(Protocol):
+    """What tells whether a task waits for a slot: a task, or the little that a store lists about it."""
+
+    @property
+    def status(self) -> TaskStatus: ...
+    @property
+    def pending_operation(self) -> Operation | None: ...
+
+
+def queue_class(task: Waiting) -> QueueClass | None:
     """Which queue the task waits in; None when it does not wait for a slot."""
     pending = task.pending_operation
     status = task.status
@@ -89,6 +99,8 @@ def blocking_reason(plan: PlanView, candidate: Candidate, *, line_stopped: bool)
         return WaitReason.LINE_STOPPED
     if not plan.starts_tasks and not candidate.own_request:
         return WaitReason.PLAN_PAUSED
+    if candidate.queue is QueueClass.PENDING and plan.status is PlanStatus.ROLLING_BACK:
+        return WaitReason.PLAN_ROLLING_BACK
     if candidate.delayed:
         return WaitReason.RETRY_DELAY
     return None

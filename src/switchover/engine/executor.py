@@ -1,0 +1,288 @@
+"""
+TaskExecutor: one task's run, stage after stage, forward or back.
+
+It decides nothing: what follows a stage is decided by ``Boundaries`` and durable before the next stage starts. Nothing
+inside a stage can be paused or cancelled. However a run ends, its heartbeat ends with it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from switchover.domain.stage import PreImage, StageStep, TaskRuntimeContext, TaskStage
+from switchover.domain.task import FailureInfo, TenantDeployConfigSnapshot
+from switchover.engine.boundaries import Boundaries, Work, work_of
+from switchover.engine.commits import GroupCommit
+from switchover.engine.deadlines import Deadline, DeadlineScheduler
+from switchover.engine.failures import StepTimeoutError, failure_of
+from switchover.engine.heartbeat import HeartbeatScheduler
+from switchover.engine.records import PlanRecord, TaskRecord
+from switchover.errors import ErrorCode, ErrorType, StageError, StorageError
+from switchover.spi import Clock, Entry, ExecutionStore, KeepPreImage, StepServices
+
+_log = structlog.get_logger("switchover.task")
+
+StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
+"""Makes the stages of a task; raises StageError, or whatever a user's factory raises."""
+
+
+class StoredPreImages:
+    """The pre-images of one stage of one task: durable before ``keep`` returns."""
+
+    def __init__(self, store: ExecutionStore, commits: GroupCommit, record: TaskRecord, stage: str) -> None:
+        self._store = store
+        self._commits = commits
+        self._record = record
+        self._stage = stage
+        self._kept: dict[str, PreImage] | None = None
+
+    async def keep(self, key: str, value: bytes | None) -> PreImage:
+        """Keep it unless one was kept before; gives the one that counts."""
+        kept = await self._load()
+        if key not in kept:
+            image = PreImage(key=key, value=value)
+            entry = Entry(changes=[KeepPreImage(self._record.task.key, self._stage, image)])
+            await self._commits.submit(entry, (self._record,))
+            kept[key] = image
+        return kept[key]
+
+    async def get(self, key: str) -> PreImage | None:
+        """The one that was kept; None when the key was never written."""
+        return (await self._load()).get(key)
+
+    async def _load(self) -> dict[str, PreImage]:
+        if self._kept is None:
+            images = await self._store.load_pre_images(self._record.task.key, self._stage)
+            self._kept = {image.key: image for image in images}
+        return self._kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimits:
+    """Deadlines of steps in seconds, and how one that has no own is limited."""
+
+    step_timeout_seconds: float
+
+
+class TaskExecutor:
+    """
+    Runs tasks that were given a slot.
+
+    Args:
+        stages: Where a task's stages come from.
+        services: What built-in steps work with.
+    """
+
+    def __init__(
+        self,
+        *,
+        boundaries: Boundaries,
+        stages: StageSource,
+        services: StepServices,
+        store: ExecutionStore,
+        commits: GroupCommit,
+        heartbeat: HeartbeatScheduler,
+        deadlines: DeadlineScheduler,
+        limits: StepLimits,
+        clock: Clock,
+    ) -> None:
+        self._boundaries = boundaries
+        self._stages = stages
+        self._services = services
+        self._store = store
+        self._commits = commits
+        self._heartbeat = heartbeat
+        self._deadlines = deadlines
+        self._limits = limits
+        self._clock = clock
+
+    def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:
+        """
+        Give the record its stages and its runtime context, before the start is decided.
+
+        Stages that cannot be made, or are not those that were recorded, do not stop the start: the first stage then
+        fails and says why, so that the reason is durable and visible like any other.
+        """
+        record.stages = self._make_stages(plan, record)
+        task = record.task
+        record.runtime = TaskRuntimeContext(
+            plan_id=task.key.plan_id,
+            task_id=task.task_id,
+            tenant_id=record.tenant_id,
+            generation=record.generation,
+            config=record.config,
+            switch_config=record.config,
+            stage="",
+            rolling_back=False,
+            pre_images=StoredPreImages(self._store, self._commits, record, ""),
+            run_step=_not_running,
+            log=_log,
+            health=plan.plan.rules.health,
+            services=self._services,
+        )
+
+    async def run(self, plan: PlanRecord, record: TaskRecord, started: asyncio.Future[None]) -> None:
+        """
+        Run until the task gives its slot back.
+
+        Args:
+            started: The commit that began the run; nothing happens before it is durable.
+
+        Raises:
+            StorageError: This process may write no more; the task stays as it is in the store.
+        """
+        await started
+        run = _Run(self, plan, record)
+        with self._heartbeat.running(record):
+            while (work := work_of(record)) is not None:
+                await (await run.do(work))
+
+    def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
+        try:
+            stages = tuple(self._stages(plan, record))
+        except Exception as error:  # a user's factory may raise anything
+            _log.warning("the stages cannot be made", task_id=record.task.task_id, error=repr(error))
+            return _Broken.all(record, f"the stages cannot be made: {error!r}")
+        names = tuple(stage.name for stage in stages)
+        if names != record.task.stage_names:
+            recorded = ", ".join(record.task.stage_names)
+            return _Broken.all(
+                record,
+                f"the stages are now {', '.join(names) or 'none'}, but the task was created with {recorded}; "
+                "start the process with the catalogue or stage factory that the plan was created with, and retry",
+            )
+        return stages
+
+    def seconds_for(self, step: StageStep, context: TaskRuntimeContext) -> float:
+        """The step's own deadline, or the one of the settings."""
+        own = getattr(step, "deadline_seconds", None)
+        return self._limits.step_timeout_seconds if own is None else float(own(context))
+
+
+async def _not_running(step: StageStep) -> None:
+    msg = f"step {step.name} was run outside a stage"
+    raise StageError(msg)
+
+
+class _Run:
+    """One run of one task: its deadline, and where it is."""
+
+    def __init__(self, executor: TaskExecutor, plan: PlanRecord, record: TaskRecord) -> None:
+        self._executor = executor
+        self._plan = plan
+        self._record = record
+        self._deadline = Deadline(executor._deadlines)
+        self._step: str | None = None
+
+    async def do(self, work: Work) -> asyncio.Future[None]:
+        """Run or restore one stage, and decide what follows."""
+        executor, plan, record = self._executor, self._plan, self._record
+        boundaries = executor._boundaries
+        failure = await self._attempt(work)
+        if work.restoring:
+            if failure is None:
+                return boundaries.stage_restored(plan, record, work.index)
+            return boundaries.stage_not_restored(plan, record, work.index, failure)
+        if failure is None:
+            return boundaries.stage_succeeded(plan, record, work.index)
+        return boundaries.stage_failed(plan, record, work.index, failure)
+
+    async def _attempt(self, work: Work) -> FailureInfo | None:
+        record = self._record
+        stages, context = record.stages, record.runtime
+        assert stages is not None  # noqa: S101  # prepare() came first
+        assert context is not None  # noqa: S101  # prepare() came first
+        stage = stages[work.index]
+        self._step = None
+        context.stage = stage.name
+        context.run_step = self._run_step
+        context.generation = record.task.generation
+        context.rolling_back = work.restoring
+        context.config = self._config(work)
+        executor = self._executor
+        context.pre_images = StoredPreImages(executor._store, executor._commits, record, stage.name)
+        try:
+            if work.restoring:
+                await stage.rollback.rollback(record.task, context)
+            else:
+                for step in stage.steps:
+                    await self._run_step(step)
+        except StorageError:
+            raise
+        except Exception as error:  # the stage loop: whatever a step raises fails the stage
+            return failure_of(
+                error, task=record.task, stage=stage.name, step=self._step, now=executor._clock.now()
+            )
+        return None
+
+    def _config(self, work: Work) -> TenantDeployConfigSnapshot:
+        previous = self._record.previous
+        return previous if work.restoring and previous is not None else self._record.config
+
+    async def _run_step(self, step: StageStep) -> None:
+        """One step under its deadline."""
+        executor, deadline = self._executor, self._deadline
+        context = self._record.runtime
+        assert context is not None  # noqa: S101  # prepare() came first
+        self._step = step.name
+        seconds = executor.seconds_for(step, context)
+        deadline.arm(seconds)
+        try:
+            await step.execute(context)
+        except asyncio.CancelledError:
+            if not await deadline.settle():
+                raise
+            raise _overrun(step, seconds) from None
+        except BaseException:
+            await deadline.settle()
+            raise
+        if await deadline.settle():
+            raise _overrun(step, seconds)
+
+
+def _overrun(step: StageStep, seconds: float) -> StepTimeoutError:
+    return StepTimeoutError(
+        f"step {step.name} did not end within its deadline of {seconds:g} s; find out what it waits for, then retry",
+        error_type=ErrorType.TIMEOUT_ERROR,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A stage that stands for one that could not be made: it fails, and says why."""
+
+    name: str
+    reason: str
+
+    @staticmethod
+    def all(record: TaskRecord, reason: str) -> tuple["_Broken", ...]:
+        return tuple(_Broken(name, reason) for name in record.task.stage_names)
+
+    @property
+    def steps(self) -> tuple[StageStep, ...]:
+        return (_BrokenStep(self.reason),)
+
+    @property
+    def rollback(self) -> "_BrokenRollback":
+        return _BrokenRollback(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _BrokenStep:
+    reason: str
+    name: str = "stages"
+
+    async def execute(self, context: TaskRuntimeContext) -> None:
+        del context
+        raise StageError(self.reason, code=ErrorCode.INVALID_STAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class _BrokenRollback:
+    reason: str
+
+    async def rollback(self, task: object, context: TaskRuntimeContext) -> None:
+        del task, context
+        raise StageError(self.reason, code=ErrorCode.INVALID_STAGES)

@@ -1,0 +1,44 @@
+"""From whatever a step raised to the ``FailureInfo`` that everybody sees."""
+
+from datetime import datetime
+
+from switchover.domain.task import FailureInfo, FailurePoint, TaskView
+from switchover.errors import ErrorCode, ErrorType, ExecutorError, StepError
+
+
+class StepTimeoutError(StepError):
+    """A step overran its deadline."""
+
+    code = ErrorCode.STEP_TIMEOUT
+
+
+def failure_of(
+    error: BaseException, *, task: TaskView, stage: str, step: str | None, now: datetime
+) -> FailureInfo:
+    """
+    Describe an error, naming tenant, stage and step (lesson 47).
+
+    Errors of this package say themselves what they are; of others the kind is guessed from the exception's class.
+    """
+    place = f"tenant {task.tenant_id}, stage {stage}" + (f", step {step}" if step else "")
+    text = str(error) or type(error).__name__
+    if isinstance(error, StepError):
+        code, kind, retryable = error.code, error.error_type, error.retryable
+    elif isinstance(error, ExecutorError):
+        code, kind, retryable = error.code, ErrorType.SYSTEM_ERROR, False
+    elif isinstance(error, TimeoutError):
+        code, kind, retryable = ErrorCode.STEP_TIMEOUT, ErrorType.TIMEOUT_ERROR, True
+    elif isinstance(error, OSError):
+        code, kind, retryable = ErrorCode.STEP_FAILED, ErrorType.NETWORK_ERROR, True
+    else:
+        code, kind, retryable = ErrorCode.STEP_FAILED, ErrorType.UNKNOWN_ERROR, True
+        text = f"{type(error).__name__}: {text}"
+    message = text if text.startswith(place) or f"tenant {task.tenant_id}" in text else f"{place}: {text}"
+    return FailureInfo(
+        error_code=code,
+        error_type=kind,
+        message=message,
+        timestamp=now,
+        failed_at=FailurePoint(stage=stage, step=step),
+        retryable=retryable,
+    )

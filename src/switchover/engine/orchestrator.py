@@ -1,0 +1,403 @@
+"""
+PlanOrchestrator: carries out what operators ask, by task, by tenant and by plan.
+
+A request is decided by ``verbs.decide`` on what is true at one instant and is durable when the answer is given. Whatever
+takes a tenant's lock (a new plan, a retry or rollback of a settled task) does so one after another, each on what the one
+before has committed; everything that only gives locks back needs no such order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from switchover.domain.plan import PlanStatus
+from switchover.domain.events import EventType
+from switchover.domain.task import (
+    FailureInfo,
+    Operation,
+    PlanId,
+    TaskAggregate,
+    TaskKey,
+    TaskStatus,
+    TenantId,
+)
+from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY, Effect, VerbFacts, Verdict, decide
+from switchover.engine.boundaries import Boundaries
+from switchover.engine.outcomes import OperationOutcome, TargetType, TaskReference, accepted_message, refused
+from switchover.engine.records import PlanRecord, Residents, TaskRecord
+from switchover.engine.scheduler import TaskScheduler
+from switchover.engine.state_manager import Change, TaskStateManager
+from switchover.errors import ErrorCode
+from switchover.spi import AnswerRequest, Clock, Entry, ExecutionStore, NewPlan, TenantRecord
+
+_log = structlog.get_logger("switchover.orchestrator")
+
+_CHUNK = 5_000
+
+Reply = Callable[[OperationOutcome], AnswerRequest]
+"""Turns an outcome into the answer to another process, to be committed with what it answers."""
+
+_ACQUIRES_LOCK = frozenset({Operation.RETRY, Operation.ROLLBACK})
+
+
+@dataclass(slots=True, eq=False)
+class PlanOrchestrator:
+    """
+    Submits plans and carries out requests.
+
+    Args:
+        retry_allowed, rollback_allowed: What the policies say of a task.
+    """
+
+    store: ExecutionStore
+    residents: Residents
+    manager: TaskStateManager
+    boundaries: Boundaries
+    scheduler: TaskScheduler
+    clock: Clock
+    retry_allowed: Callable[[TaskAggregate], bool]
+    rollback_allowed: Callable[[TaskAggregate], bool]
+    _acquiring: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    # New plans
+
+    @asynccontextmanager
+    async def admission(self) -> AsyncIterator[None]:
+        """While open, nobody else takes a lock, and what the store says about locks is complete."""
+        async with self._acquiring:
+            await self.manager.commits.flush()
+            yield
+
+    async def submit(self, new_plan: NewPlan, answer: AnswerRequest | None = None) -> None:
+        """Make a validated plan durable and let it start; call it inside ``admission``."""
+        entry = Entry(new_plan=new_plan)
+        if answer is not None:
+            entry.changes.append(answer)
+        await self.manager.commits.submit(entry)
+        plan = PlanRecord(new_plan.plan)
+        self.residents.plans[new_plan.plan.plan_id] = plan
+        self.scheduler.enqueue_new(plan, range(1, new_plan.plan.total + 1))
+
+    async def answer(self, answer: AnswerRequest) -> None:
+        """Answer a request that changed nothing."""
+        await self.manager.commits.submit(Entry(changes=[answer]))
+
+    # By task and by tenant
+
+    async def task_of_tenant(self, tenant_id: TenantId) -> TaskKey | None:
+        """The task that holds the tenant's lock, else the tenant's newest one; None for a tenant without tasks."""
+        tenant = (await self.store.load_tenants([tenant_id])).get(tenant_id)
+        return None if tenant is None else tenant.owner or tenant.newest
+
+    async def on_tenant(
+        self, tenant_id: TenantId, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+    ) -> OperationOutcome:
+        """One request about the tenant's task."""
+        key = await self.task_of_tenant(tenant_id)
+        if key is None:
+            message = f"no task of tenant {tenant_id!r} is known; see `switchover get plans`"
+            return await self._refuse(TargetType.TASK, str(tenant_id), ErrorCode.UNKNOWN_TENANT, message, reply)
+        return await self.on_task(key, operation, from_checkpoint=from_checkpoint, reply=reply)
+
+    async def on_task_id(
+        self, task_id: str, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+    ) -> OperationOutcome:
+        """One request about a task that is named by its id."""
+        key = TaskKey.parse(task_id)
+        if key is None:
+            message = f"no task {task_id!r} is known; task ids look like 100-7"
+            return await self._refuse(TargetType.TASK, task_id, ErrorCode.UNKNOWN_TASK, message, reply)
+        return await self.on_task(key, operation, from_checkpoint=from_checkpoint, reply=reply)
+
+    async def on_task(
+        self, key: TaskKey, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+    ) -> OperationOutcome:
+        """One request about one task."""
+        acquires = operation in _ACQUIRES_LOCK
+        async with AsyncExitStack() as stack:
+            if acquires:
+                await stack.enter_async_context(self.admission())
+            plan = await self.residents.plan(key.plan_id)
+            if plan is not None:
+                stack.enter_context(self.residents.pin(plan))
+            record = await self.residents.task(key) if plan is not None else None
+            if plan is None or record is None:
+                message = f"no task {key.task_id} is known; see `switchover get plans`"
+                return await self._refuse(TargetType.TASK, key.task_id, ErrorCode.UNKNOWN_TASK, message, reply)
+            tenants = await self.store.load_tenants([record.tenant_id]) if acquires else {}
+            verdict = self._decide(plan, record.task, operation, tenants.get(record.tenant_id), from_checkpoint)
+            if verdict.code is not None:
+                failure = refused(verdict.code, verdict.message, self.clock.now())
+                outcome = OperationOutcome(
+                    TargetType.TASK, key.task_id, False, str(record.task.status), failure, verdict.message
+                )
+                await self._answer(outcome, reply)
+                return outcome
+            change = self.manager.change(plan)
+            self._lead_plan(change, operation, verdict)
+            self._apply(change, record, operation, verdict, own=True, from_checkpoint=from_checkpoint)
+            outcome = OperationOutcome(
+                TargetType.TASK, key.task_id, True, str(record.task.status), None, accepted_message(record.task, operation, verdict)
+            )
+            await self._make_durable(change, outcome, reply)
+            self.scheduler.enqueue(plan, record)
+            return outcome
+
+    # By plan
+
+    async def on_plan(
+        self, plan_id: PlanId, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+    ) -> OperationOutcome:
+        """
+        The same request about every task of a plan to which it applies.
+
+        A plan of up to 5,000 tasks changes in one commit; a larger one in several, the answer with the last.
+        """
+        async with AsyncExitStack() as stack:
+            # Always in the order of those that take locks: the plan's own state must not change between two chunks.
+            await stack.enter_async_context(self.admission())
+            plan = await self.residents.plan(plan_id)
+            if plan is None:
+                message = f"no plan {plan_id} is known; see `switchover get plans`"
+                return await self._refuse(TargetType.PLAN, str(plan_id), ErrorCode.UNKNOWN_PLAN, message, reply)
+            stack.enter_context(self.residents.pin(plan))
+            outcome = OperationOutcome(TargetType.PLAN, str(plan_id), True, str(plan.plan.status))
+            refusal = _plan_refusal(plan, operation)
+            if refusal is not None:
+                outcome.refuse(refused(ErrorCode.ILLEGAL_STATE, refusal, self.clock.now()))
+                await self._answer(outcome, reply)
+                return outcome
+            after = 0
+            while True:
+                page = await self.store.list_tasks(plan_id, statuses=None, after=after, limit=_CHUNK)
+                last = len(page) < _CHUNK
+                after = page[-1].key.ordinal if page else after
+                await self._on_chunk(
+                    plan, operation, page, outcome, last=last, from_checkpoint=from_checkpoint, reply=reply
+                )
+                if last:
+                    return outcome
+
+    async def _on_chunk(
+        self,
+        plan: PlanRecord,
+        operation: Operation,
+        page: Sequence[TaskAggregate],
+        outcome: OperationOutcome,
+        *,
+        last: bool,
+        from_checkpoint: bool,
+        reply: Reply | None,
+    ) -> None:
+        """One commit of a request by plan."""
+        tasks = self.residents.tasks
+        tenants: Mapping[TenantId, TenantRecord] = {}
+        if operation in _ACQUIRES_LOCK:
+            tenants = await self.store.load_tenants([TenantId(task.tenant_id) for task in page])
+        # Only what will change has to be loaded whole; nothing is forgotten meanwhile, because the plan is pinned.
+        await self.residents.load(
+            [
+                task.key
+                for task in page
+                if task.key in tasks or self._on_plan_task(plan, task, operation, tenants, from_checkpoint).effect
+                not in {None, Effect.NOTHING}
+            ]
+        )
+        verdicts: list[tuple[TaskAggregate, Verdict]] = []
+        for stored in page:
+            record = tasks.get(stored.key)
+            task = stored if record is None else record.task
+            verdicts.append((task, self._on_plan_task(plan, task, operation, tenants, from_checkpoint)))
+        applies = [(task, verdict) for task, verdict in verdicts if verdict.accepted]
+        change = self.manager.change(plan)
+        self._plan_itself(change, operation, any_accepted=bool(applies))
+        changed: list[TaskRecord] = []
+        for task, verdict in verdicts:
+            reference = TaskReference(task.task_id, task.tenant_id)
+            if verdict.code is not None:
+                outcome.refused.append((reference, refused(verdict.code, verdict.message, change.now)))
+                continue
+            outcome.accepted.append(reference)
+            record = tasks.get(task.key)
+            if record is not None and verdict.effect is not Effect.NOTHING:
+                self._apply(change, record, operation, verdict, own=False, from_checkpoint=from_checkpoint)
+                changed.append(record)
+        if last:
+            outcome.conclude_plan(operation, plan.plan.total)
+        durable = change.submit_with(lambda: self._final(plan, outcome, reply) if last else None)
+        for record in changed:
+            self.scheduler.enqueue(plan, record)
+        self.scheduler.wake(plan)
+        await durable
+
+    def _final(self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply | None) -> AnswerRequest | None:
+        outcome.final_status = str(plan.plan.status)
+        return None if reply is None else reply(outcome)
+
+    def _on_plan_task(
+        self,
+        plan: PlanRecord,
+        task: TaskAggregate,
+        operation: Operation,
+        tenants: Mapping[TenantId, TenantRecord],
+        from_checkpoint: bool,
+    ) -> Verdict:
+        """What a request by plan means for one task."""
+        status = task.status
+        if status is TaskStatus.PENDING and not task.held:
+            if operation is Operation.PAUSE:
+                return Verdict(Effect.NOTHING)  # PENDING tasks of a paused plan stay PENDING, not held
+            if operation is Operation.RESUME and not plan.plan.starts_tasks:
+                return Verdict(Effect.NOTHING)
+        if operation is Operation.ROLLBACK and not status.is_settled and not task.any_stage_started:
+            return Verdict(Effect.CANCEL_NOW)  # nothing to undo: it must not start any more
+        tenant = tenants.get(TenantId(task.tenant_id))
+        return self._decide(plan, task, operation, tenant, from_checkpoint)
+
+    def _plan_itself(self, change: Change, operation: Operation, *, any_accepted: bool) -> None:
+        """What the request does to the plan; its events come before those of the tasks."""
+        plan = change.plan.plan
+        match operation:
+            case Operation.PAUSE:
+                if plan.status in {PlanStatus.READY, PlanStatus.RUNNING}:
+                    change.change_plan(pending_operation=Operation.PAUSE)
+            case Operation.RESUME:
+                if plan.status is PlanStatus.PAUSED:
+                    change.transition_plan(PlanStatus.RUNNING if plan.run else PlanStatus.READY)
+                    change.emit_plan(EventType.PLAN_RESUMED)
+                elif plan.pending_operation is not None:
+                    change.change_plan(pending_operation=None)
+            case Operation.CANCEL:
+                if any_accepted and not plan.status.is_settled and not plan.cancelled:
+                    change.change_plan(cancelled=True)
+            case Operation.RETRY:
+                if any_accepted and plan.status.is_settled:
+                    change.start_plan()
+            case Operation.ROLLBACK:
+                settled_back = plan.status in {PlanStatus.ROLLING_BACK, PlanStatus.ROLLED_BACK}
+                if any_accepted and not settled_back:
+                    change.transition_plan(PlanStatus.ROLLING_BACK)
+                    change.emit_plan(EventType.PLAN_ROLLING_BACK)
+
+    # Inside
+
+    def _lead_plan(self, change: Change, operation: Operation, verdict: Verdict) -> None:
+        """What a request about one task does to its plan: only a settled plan follows."""
+        if verdict.effect is Effect.REQUEST and change.plan.plan.status.is_settled:
+            if operation is Operation.RETRY:
+                change.start_plan()
+            else:
+                change.transition_plan(PlanStatus.ROLLING_BACK)
+                change.emit_plan(EventType.PLAN_ROLLING_BACK)
+
+    def _decide(
+        self,
+        plan: PlanRecord,
+        task: TaskAggregate,
+        operation: Operation,
+        tenant: TenantRecord | None,
+        from_checkpoint: bool,
+    ) -> Verdict:
+        owner = None if tenant is None or tenant.owner == task.key else tenant.owner
+        later = None if tenant is None else tenant.last_started
+        facts = VerbFacts(
+            plan_status=plan.plan.status,
+            superseded=task.started_at is not None and later is not None and later != task.key,
+            lock_owner=None if owner is None else owner.task_id,
+            max_retry=plan.plan.rules.max_retry,
+            retry_allowed=operation is not Operation.RETRY or _ask(self.retry_allowed, task),
+            rollback_allowed=operation is not Operation.ROLLBACK or _ask(self.rollback_allowed, task),
+            from_checkpoint=from_checkpoint,
+        )
+        return decide(task, operation, facts)
+
+    def _apply(
+        self,
+        change: Change,
+        record: TaskRecord,
+        operation: Operation,
+        verdict: Verdict,
+        *,
+        own: bool,
+        from_checkpoint: bool,
+    ) -> None:
+        """Carry out an accepted request about one task."""
+        edit = change.task(record)
+        match verdict.effect:
+            case None | Effect.NOTHING:
+                return
+            case Effect.HOLD:
+                if record.task.status is TaskStatus.PENDING:
+                    edit.set(held=True)
+                else:
+                    edit.set(line_held=False)
+            case Effect.RELEASE:
+                edit.set(held=False, own_request=own)
+            case Effect.REQUEST:
+                edit.set(pending_operation=operation, pending_from_checkpoint=from_checkpoint, own_request=own)
+                if not edit.task.lock_held:
+                    edit.acquire_lock()
+            case Effect.WITHDRAW:
+                edit.set(pending_operation=None, own_request=False)
+            case Effect.RESUME:
+                edit.transition(TaskStatus.RESUMING)
+                edit.set(own_request=own)
+            case Effect.PAUSE_NOW:
+                edit.transition(TaskStatus.PAUSED)
+            case Effect.CANCEL_NOW:
+                self.boundaries.cancel_now(edit)
+        edit.finish()
+
+    async def _make_durable(self, change: Change, outcome: OperationOutcome, reply: Reply | None) -> None:
+        if not change.records:
+            # Accepted, and already so: what made it so must be durable before anybody is told.
+            await self._answer(outcome, reply)
+            await self.manager.commits.flush()
+            return
+        await change.submit_with(lambda: None if reply is None else reply(outcome))
+
+    async def _answer(self, outcome: OperationOutcome, reply: Reply | None) -> None:
+        if reply is not None:
+            await self.answer(reply(outcome))
+
+    async def _refuse(
+        self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None
+    ) -> OperationOutcome:
+        failure: FailureInfo = refused(code, message, self.clock.now())
+        outcome = OperationOutcome(target_type, target_id, False, None, failure, message)
+        await self._answer(outcome, reply)
+        return outcome
+
+
+def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:
+    """A policy that raises refuses."""
+    try:
+        return policy(task)
+    except Exception:
+        _log.exception("a policy raised; the request is refused", task_id=task.task_id)
+        return False
+
+
+def _plan_refusal(plan: PlanRecord, operation: Operation) -> str | None:
+    """Why a request by plan does not apply to the plan as a whole; None when its tasks decide."""
+    status = plan.plan.status
+    allowed: frozenset[PlanStatus]
+    match operation:
+        case Operation.PAUSE:
+            allowed = frozenset({PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED})
+        case Operation.RESUME | Operation.CANCEL:
+            allowed = frozenset(
+                {PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED, PlanStatus.ROLLING_BACK}
+            )
+            if operation is Operation.CANCEL:
+                allowed |= {PlanStatus.CANCELLED}
+        case Operation.RETRY:
+            allowed = PLAN_STATUSES_FOR_RETRY
+        case Operation.ROLLBACK:
+            allowed = frozenset(PlanStatus) - {PlanStatus.CREATED, PlanStatus.VALIDATING, PlanStatus.READY}
+    if status in allowed:
+        return None
+    return f"plan {plan.plan.plan_id} is {status}, so {operation} does not apply to it"
