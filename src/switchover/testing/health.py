@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeGuard, cast
 
 Answer = (
     Mapping[str, object] | BaseException | Callable[[str], "Mapping[str, object] | Awaitable[Mapping[str, object]]"]
@@ -62,6 +63,10 @@ class ScriptedHealthCheckClient:
 async def _give(answer: Answer, url: str) -> Mapping[str, object]:
     if isinstance(answer, BaseException):
         raise answer
-    if not callable(answer):
+    if _is_body(answer):
         return answer
-    return await answer(url)
+    return await cast("Callable[[str], Awaitable[Mapping[str, object]]]", answer)(url)
+
+
+def _is_body(answer: Answer) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(answer, Mapping)
