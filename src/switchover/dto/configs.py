@@ -7,36 +7,28 @@ validation chain (``switchover.factory``), so that one call can report all of th
 Source: behaviour, section 2.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
 from switchover.domain.wire import camel_case
 
+MAX_TEXT = 1024 * 1024
+"""Characters of one text at most. A text with a lone surrogate is refused too: it can be neither stored nor sent."""
 
-def _encodable(text: str) -> str:
-    # A lone surrogate is a str to Python, but no text: it can be neither stored nor sent.
-    try:
-        if not text.isascii():
-            text.encode()
-    except UnicodeEncodeError as error:
-        message = "is no valid Unicode text: it contains a lone surrogate"
-        raise ValueError(message) from error
-    return text
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 
 
 def _endpoint_list(value: object) -> object:
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
+class WireModel(BaseModel):
+    """Camel case outside, snake case inside; strict, frozen, and closed to unknown names."""
 
-
-class _WireModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=camel_case,
         validate_by_name=True,
@@ -47,25 +39,20 @@ class _WireModel(BaseModel):
         revalidate_instances="always",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _plain(cls, data: object) -> object:
-        return dict(data) if isinstance(data, Mapping) and type(data) is not dict else data
-
     def to_dict(self) -> dict[str, Any]:
         """The wire form, in camelCase, absent fields as null."""
         return self.model_dump(mode="json", by_alias=True)
 
 
-class NetworkEndpoint(_WireModel):
+class NetworkEndpoint(WireModel):
     """One address at which a service of the tenant answers."""
 
     key: Text | None = None
-    value: Text | None = Field(None, description="When it is an http(s) URL, health checks ask it.")
+    value: Text | None = Field(default=None, description="When it is an http(s) URL, health checks ask it.")
     source_ip: Text | None = None
     source_domain: Text | None = None
-    target_ip: Text | None = Field(None, description="IP address, `:port` allowed.")
-    target_domain: Text | None = Field(None, description="Host name, `:port` allowed; goes before targetIp.")
+    target_ip: Text | None = Field(default=None, description="IP address, `:port` allowed.")
+    target_domain: Text | None = Field(default=None, description="Host name, `:port` allowed; goes before targetIp.")
 
     def to_snapshot(self) -> NetworkEndpointSnapshot:
         """The engine's own copy."""
@@ -84,7 +71,7 @@ class NetworkEndpoint(_WireModel):
         )
 
 
-class TenantDeployConfig(_WireModel):
+class TenantDeployConfig(WireModel):
     """
     What one tenant is to be switched to.
 
@@ -98,12 +85,14 @@ class TenantDeployConfig(_WireModel):
     network_endpoints: Annotated[tuple[NetworkEndpoint, ...], BeforeValidator(_endpoint_list)] = ()
     nacos_name_space: Text | None = None
     default_flag: bool | None = None
-    called_number_rules: Text | None = Field(None, description="Given together with trunkGroup, or not at all.")
-    trunk_group: Text | None = Field(None, description="Given together with calledNumberRules, or not at all.")
-    plan_id: int | None = Field(None, description="The same in all configs of one call; else the plan file's.")
-    plan_version: int | None = Field(None, description="The same in all configs of one call; else the plan file's.")
+    called_number_rules: Text | None = Field(default=None, description="Given together with trunkGroup, or not at all.")
+    trunk_group: Text | None = Field(default=None, description="Given together with calledNumberRules, or not at all.")
+    plan_id: int | None = Field(default=None, description="The same in all configs of one call; else the plan file's.")
+    plan_version: int | None = Field(
+        default=None, description="The same in all configs of one call; else the plan file's."
+    )
     source_tenant_deploy_config: "TenantDeployConfig | None" = Field(
-        None, description="What is effective before the switch: what a rollback sends again."
+        default=None, description="What is effective before the switch: what a rollback sends again."
     )
 
     def to_snapshot(self) -> TenantDeployConfigSnapshot:

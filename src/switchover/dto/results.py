@@ -7,7 +7,6 @@ Source: interfaces, section 1, the DTO table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from switchover.domain.plan import PlanAggregate, PlanStatus
@@ -15,6 +14,7 @@ from switchover.domain.task import (
     FailureInfo,
     Operation,
     PlanId,
+    TargetType,
     TaskAggregate,
     TaskId,
     TaskStatus,
@@ -22,13 +22,6 @@ from switchover.domain.task import (
     wire_timestamp,
 )
 from switchover.dto.findings import Finding
-
-
-class TargetType(StrEnum):
-    """What an operation was asked of."""
-
-    PLAN = "PLAN"
-    TASK = "TASK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
