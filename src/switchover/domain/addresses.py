@@ -7,6 +7,7 @@ allow-list, and some are refused whatever the list says. Names are not judged he
 adapter that connects, at each request. Source: behaviour, section 3, ENDPOINT_NOT_ALLOWED.
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -32,6 +33,8 @@ NEVER_ALLOWED: tuple[str, ...] = (
 """Refused even when the operator's list covers them."""
 
 _NEVER: tuple[_Network, ...] = tuple(ip_network(text) for text in NEVER_ALLOWED)
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _SECRET_WORDS = ("pass", "token", "secret", "key", "auth", "user")
 
@@ -47,11 +50,12 @@ class AllowList:
         ValueError: One of them is no network (host bits set, or not an address at all); the message names it.
     """
 
-    __slots__ = ("_networks", "_texts")
+    __slots__ = ("_networks", "_ranges", "_texts")
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._texts = tuple(networks)
         self._networks: tuple[_Network, ...] = tuple(_parse(text) for text in self._texts)
+        self._ranges = _ranges(self._networks)
 
     def permits(self, ip_text: str) -> bool:
         """
@@ -59,6 +63,11 @@ class AllowList:
 
         An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) is judged as the IPv4 address that it leads to.
         """
+        spelt = _IPV4.fullmatch(ip_text)
+        if spelt is not None:
+            # A plan may bring 100,000 of these: comparing numbers is ten times as fast as asking ipaddress.
+            number = int(spelt[1]) << 24 | int(spelt[2]) << 16 | int(spelt[3]) << 8 | int(spelt[4])
+            return not _covers(_NEVER_RANGES, number) and _covers(self._ranges, number)
         try:
             address = ip_address(ip_text.strip("[]"))
         except ValueError:
@@ -75,6 +84,23 @@ class AllowList:
 
     def __repr__(self) -> str:
         return f"AllowList({list(self._texts)!r})"
+
+
+def _ranges(networks: Iterable[_Network]) -> tuple[tuple[int, int], ...]:
+    """The IPv4 networks as numbers: (first address, mask)."""
+    return tuple(
+        (int(network.network_address), int(network.netmask)) for network in networks if isinstance(network, IPv4Network)
+    )
+
+
+_NEVER_RANGES = _ranges(_NEVER)
+
+
+def _covers(ranges: tuple[tuple[int, int], ...], number: int) -> bool:
+    for first, mask in ranges:  # noqa: SIM110  # a generator for any() doubles the time
+        if number & mask == first:
+            return True
+    return False
 
 
 def _parse(text: str) -> _Network:

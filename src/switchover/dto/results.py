@@ -136,14 +136,15 @@ class TaskOperationResult:
 
     Attributes:
         target_id: The plan's id, the task's id, or what was asked for when nobody knows it.
-        final_status: At the moment of the answer: the request may still have to take effect. None when unknown.
+        final_status: At the moment of the answer: the request may still have to take effect. None when unknown; a plain
+            word for a tenant (ON_HOLD, FREE, ADOPTED) and for the line (STOPPED, RUNNING).
         accepted, refused: Per task; for requests by plan only.
     """
 
     target_type: TargetType
     target_id: int | str
     success: bool
-    final_status: TaskStatus | PlanStatus | None
+    final_status: TaskStatus | PlanStatus | str | None
     message: str
     failure_info: FailureInfo | None = None
     accepted: tuple[TaskOutcome, ...] = ()
@@ -167,9 +168,11 @@ class TaskOperationResult:
         """The inverse of ``to_dict``."""
         target_type = TargetType(data["targetType"])
         status = data["finalStatus"]
-        final_status: TaskStatus | PlanStatus | None = None
-        if status is not None:
-            final_status = PlanStatus(status) if target_type is TargetType.PLAN else TaskStatus(status)
+        final_status: TaskStatus | PlanStatus | str | None = status
+        if status is not None and target_type is TargetType.PLAN:
+            final_status = PlanStatus(status)
+        elif status is not None and target_type is TargetType.TASK:
+            final_status = TaskStatus(status)
         return TaskOperationResult(
             target_type=target_type,
             target_id=data["targetId"],

@@ -7,7 +7,7 @@ allow-list is about the addresses that this program may connect to: an http(s) U
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -20,16 +20,11 @@ from switchover.factory.explaining import shown
 from switchover.stages.health_check import is_http_url
 from switchover.stages.templates import compile_template
 
-_IPV4_PORT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::([0-9]{1,5}))?")
-_PLAIN_URL = re.compile(r"https?://([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::([0-9]{1,5}))?(?:/[!-z|~]*)?")
+_IPV4 = r"((?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]))"
+_IPV4_PORT = re.compile(rf"{_IPV4}(?::([0-9]{{1,5}}))?")
+_PLAIN_URL = re.compile(rf"https?://{_IPV4}(?::([0-9]{{1,5}}))?(?:/[!-\[\]-z|~]*)?")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
-_ADDRESS_FIELDS = (
-    ("source_ip", "sourceIp"),
-    ("source_domain", "sourceDomain"),
-    ("target_ip", "targetIp"),
-    ("target_domain", "targetDomain"),
-)
 _LARGEST_PORT = 65_535
 _LONGEST_NAME = 253
 _LONGEST_SHOWN_REASON = 200
@@ -65,51 +60,47 @@ class EndpointJudge:
     def __init__(self, allow_list: AllowList, *, asked: bool) -> None:
         self._permits = allow_list.permits
         self._asked = asked
-        self._verdicts: dict[str, bool] = {}
 
     def problems(
         self, endpoint: NetworkEndpointSnapshot, config: TenantDeployConfigSnapshot
-    ) -> Iterator[EndpointProblem]:
+    ) -> Sequence[EndpointProblem]:
         """Everything that is wrong with it; placeholders are looked up in ``config``."""
-        value = endpoint.value
+        found: list[EndpointProblem] = []
+        value, target_ip, target_domain = endpoint.value, endpoint.target_ip, endpoint.target_domain
         usable = False
         if value is not None and "://" in value:
             usable = is_http_url(value)
-            yield from self._problems_of("value", value, config)
-        for name, wire_name in _ADDRESS_FIELDS:
-            text = getattr(endpoint, name)
-            if text is None:
-                continue
-            if not text.strip():
-                continue  # as good as absent
-            usable = usable or name.startswith("target")
-            yield from self._problems_of(wire_name, text, config)
+            self._judge("value", value, config, found)
+        if target_ip is not None and target_ip.strip():
+            usable = True
+            self._judge("targetIp", target_ip, config, found)
+        if target_domain is not None and target_domain.strip():
+            usable = True
+            self._judge("targetDomain", target_domain, config, found)
+        if endpoint.source_ip is not None and endpoint.source_ip.strip():
+            self._judge("sourceIp", endpoint.source_ip, config, found)
+        if endpoint.source_domain is not None and endpoint.source_domain.strip():
+            self._judge("sourceDomain", endpoint.source_domain, config, found)
         if self._asked and not usable:
-            message = (
-                "a health check asks this endpoint, and it has neither a URL in value, nor targetDomain, nor targetIp"
-            )
-            yield EndpointProblem(None, ErrorCode.INVALID_ENDPOINT, message)
+            message = "a health check asks this endpoint: give a URL in value, a targetDomain or a targetIp"
+            found.append(EndpointProblem(None, ErrorCode.INVALID_ENDPOINT, message))
+        return found
 
-    def _problems_of(self, wire_name: str, text: str, config: TenantDeployConfigSnapshot) -> Iterator[EndpointProblem]:
+    def _judge(
+        self, wire_name: str, text: str, config: TenantDeployConfigSnapshot, found: list[EndpointProblem]
+    ) -> None:
         try:
             host = self._host(wire_name, text, config)
         except BadAddressError as error:
-            yield EndpointProblem(wire_name, ErrorCode.INVALID_ENDPOINT, f"{wire_name}: {error}")
+            found.append(EndpointProblem(wire_name, ErrorCode.INVALID_ENDPOINT, f"{wire_name}: {error}"))
             return
-        if host is not None and not wire_name.startswith("source") and not self._is_permitted(host):
-            message = (
-                f"{wire_name}: {host} is outside the networks that may be reached; "
-                "if it is meant, the operator adds it to endpoint_allow_list"
-            )
-            yield EndpointProblem(wire_name, ErrorCode.ENDPOINT_NOT_ALLOWED, message)
-
-    def _is_permitted(self, host: str) -> bool:
-        verdict = self._verdicts.get(host)
-        if verdict is None:
-            if len(self._verdicts) > _LARGEST_PORT:
-                self._verdicts.clear()
-            verdict = self._verdicts[host] = self._permits(host)
-        return verdict
+        if host is None or wire_name.startswith("source") or self._permits(host):
+            return
+        message = (
+            f"{wire_name}: {host} is outside the networks that may be reached; "
+            "if it is meant, the operator adds it to endpoint_allow_list"
+        )
+        found.append(EndpointProblem(wire_name, ErrorCode.ENDPOINT_NOT_ALLOWED, message))
 
     def _host(self, wire_name: str, text: str, config: TenantDeployConfigSnapshot) -> str | None:
         """
@@ -122,7 +113,7 @@ class EndpointJudge:
         match = pattern.fullmatch(text)
         if match is not None and wire_name != "sourceDomain":
             _check_port(match[2])
-            return _literal(match[1])
+            return match[1]
         if "{" in text and not wire_name.startswith("source"):
             return self._templated(wire_name, text, config)
         if wire_name == "value":
