@@ -1,10 +1,10 @@
 """What comes in (configurations) and what goes out (results, statuses, findings)."""
 
+from switchover.domain.task import TargetType
 from switchover.dto.configs import NetworkEndpoint, TenantDeployConfig
 from switchover.dto.findings import Finding, Severity
 from switchover.dto.results import (
     PlanStatusInfo,
-    TargetType,
     TaskCreationResult,
     TaskOperationResult,
     TaskOutcome,
