@@ -16,27 +16,31 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: Not a duration, negative, or without an end.
     """
+    seconds: float | None = None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value) or value < 0:
-            msg = f"a duration is zero or more seconds, not {value!r}"
-            raise ValueError(msg)
-        return float(value)
-    if isinstance(value, str):
-        text = value.strip().replace(" ", "")
+        seconds = float(value)
+    elif isinstance(value, str):
+        text = value.strip()
         if _NUMBER.fullmatch(text):
-            return float(text)
-        if _WHOLE.fullmatch(text):
-            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    msg = f"{value!r} is no duration; write for example 500ms, 3s, 10m or 4h (a bare number is seconds)"
+            seconds = float(text)
+        elif _WHOLE.fullmatch(text):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds is not None and 0 <= seconds < math.inf:
+        return seconds
+    msg = f"{value!r} is no duration of zero or more; write for example 500ms, 3s, 10m or 4h (a bare number is seconds)"
     raise ValueError(msg)
 
 
 def format_duration(seconds: float) -> str:
     """The shortest of those spellings: ``0.5`` -> ``500ms``, ``90`` -> ``90s``, ``3600`` -> ``1h``."""
     if 0 < seconds < 1:
-        return f"{seconds * 1000:g}ms"
+        return f"{_plain(seconds * 1000)}ms"
     for unit in ("h", "m"):
         count = seconds / _UNITS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
-    return f"{seconds:g}s"
+    return f"{_plain(seconds)}s"
+
+
+def _plain(number: float) -> str:
+    return f"{number:.3f}".rstrip("0").rstrip(".")
