@@ -14,10 +14,10 @@ A store keeps the truth; memory is a cache of it. Whoever writes one inherits th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
@@ -450,6 +450,21 @@ class ExecutionStore(ABC):
     @abstractmethod
     async def check(self) -> Sequence[str]:
         """Examine the whole store; one sentence per problem, none when it is sound. May take long."""
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+class Runtime(Protocol):
+    """Who carries out runs: a run is a coroutine that ends when the task gives its slot back."""
+
+    def launch(self, key: TaskKey, run: Coroutine[Any, Any, None]) -> None:
+        """Carry out a run."""
+        ...
+
+    async def finish(self, clock: Clock, seconds: float) -> None:
+        """Wait for runs to end, but no longer than this; then interrupt them."""
+        ...
 
 
 # --- targets and health --------------------------------------------------------------------------------------------

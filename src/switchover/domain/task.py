@@ -103,6 +103,15 @@ class Operation(StrEnum):
     ROLLBACK = "rollback"
 
 
+class TargetType(StrEnum):
+    """What a request is about."""
+
+    PLAN = "PLAN"
+    TASK = "TASK"
+    TENANT = "TENANT"
+    LINE = "LINE"
+
+
 class StageMark(IntFlag):
     """What is known for ever about one stage of one task."""
 

@@ -138,10 +138,10 @@ class GroupCommit:
                     pending.entry.plans.append(plan.freeze(now))
         started = self.clock.monotonic()
         delay = _FIRST_RETRY_SECONDS
-        while True:
+        result: CommitResult | None = None
+        while result is None:
             try:
                 result = await self.store.commit(self.lease, entries)
-                break
             except StoreUnavailableError as error:
                 self._note_unavailable(error)
                 await self.clock.sleep(delay)

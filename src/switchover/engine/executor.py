@@ -97,6 +97,8 @@ class TaskExecutor:
         self._deadlines = deadlines
         self._limits = limits
         self._clock = clock
+        self.stopping = False
+        """The process is about to stop: a run ends at its next boundary, to be picked up by the next driver."""
 
     def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:
         """
@@ -136,7 +138,7 @@ class TaskExecutor:
         await started
         run = _Run(self, plan, record)
         with self._heartbeat.running(record):
-            while (work := work_of(record)) is not None:
+            while not self.stopping and (work := work_of(record)) is not None:
                 await (await run.do(work))
 
     def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:

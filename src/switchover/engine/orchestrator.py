@@ -19,6 +19,7 @@ from switchover.domain.task import (
     FailureInfo,
     Operation,
     PlanId,
+    TargetType,
     TaskAggregate,
     TaskKey,
     TaskStatus,
@@ -26,7 +27,7 @@ from switchover.domain.task import (
 )
 from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY, Effect, VerbFacts, Verdict, decide
 from switchover.engine.boundaries import Boundaries
-from switchover.engine.outcomes import OperationOutcome, TargetType, TaskReference, accepted_message, refused
+from switchover.engine.outcomes import OperationOutcome, TaskReference, accepted_message, refused
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Change, TaskStateManager

@@ -2,18 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
-from switchover.domain.task import FailureInfo, Operation, TaskAggregate
+from switchover.domain.task import FailureInfo, Operation, TargetType, TaskAggregate
 from switchover.domain.verbs import Effect, Verdict
 from switchover.errors import ErrorCode, ErrorType
-
-
-class TargetType(StrEnum):
-    """What a request was about."""
-
-    PLAN = "PLAN"
-    TASK = "TASK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +41,17 @@ class OperationOutcome:
         self.failure = failure
         self.message = failure.message
 
-    def conclude_plan(self, operation: Operation, total: int) -> None:
+    def conclude_plan(self, verb: str, total: int) -> None:
         """Success when something was accepted; otherwise the refusal that says most."""
         if self.accepted:
-            self.message = f"{operation} accepted for {len(self.accepted)} of {total} tasks"
+            self.message = f"{verb} accepted for {len(self.accepted)} of {total} tasks"
             if self.refused:
                 self.message += f", refused for {len(self.refused)}"
             return
         telling = [failure for _, failure in self.refused if failure.error_code is not ErrorCode.ILLEGAL_STATE]
         failure = (telling or [failure for _, failure in self.refused])[0]
         self.refuse(failure)
-        self.message = f"{operation} applies to no task of plan {self.target_id}: {failure.message}"
+        self.message = f"{verb} applies to no task of plan {self.target_id}: {failure.message}"
 
 
 def refused(code: ErrorCode, message: str, now: datetime) -> FailureInfo:

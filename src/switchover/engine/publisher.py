@@ -43,7 +43,10 @@ class EventPublisher:
         if self._subscribers:
             for event in events:
                 if event.plan_id in self._subscribers:
-                    self._recent[event.plan_id].append(event)
+                    recent = self._recent[event.plan_id]
+                    if recent and recent[-1].position + 1 != event.position:
+                        recent.clear()  # what another process wrote in between is in the store
+                    recent.append(event)
         self.notify()
 
     def notify(self) -> None:

@@ -1,0 +1,352 @@
+"""
+The composition root: the only module that names concrete adapters.
+
+``open_executor`` gives a running executor. When no other process drives the store, this one does; otherwise it hands its
+requests to the one that does, reads and follows events like any other, and takes over when that one is gone.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import structlog
+
+from switchover.adapters.clock import SystemClock
+from switchover.adapters.health import HttpHealthCheckClient
+from switchover.adapters.network import guarded_session
+from switchover.adapters.targets.provider import SchemeTargetProvider, TargetFamily
+from switchover.config import ExecutorSettings
+from switchover.domain.addresses import AllowList
+from switchover.domain.events import Event
+from switchover.domain.plan import PlanStatus
+from switchover.domain.policies import Policies
+from switchover.domain.stage import TaskStage
+from switchover.domain.task import PlanId
+from switchover.dto import PlanStatusInfo, TenantDeployConfig
+from switchover.engine.driver import Driver, DriverOptions
+from switchover.engine.publisher import EventPublisher
+from switchover.engine.records import PlanRecord, TaskRecord
+from switchover.errors import StorageError, StoreUnusableError
+from switchover.facade import DeploymentTaskFacade
+from switchover.factory import PlanFactory, StageFactory
+from switchover.operations import Inbox, LocalOperations, Operations, RemoteOperations
+from switchover.runtimes.embedded import EmbeddedRuntime
+from switchover.spi import Clock, DriverInfo, DriverLease, ExecutionStore, HealthCheckClient, StepServices
+from switchover.stages.catalogue import StageCatalogue
+
+_log = structlog.get_logger("switchover.executor")
+
+_TAKE_OVER_SECONDS = 0.2
+_PATIENCE_SECONDS = 30.0
+
+Mode = Literal["drive", "record"]
+"""drive: run tasks whenever no other process does. record: only decide and record requests."""
+
+
+def make_store(url: str) -> ExecutionStore:
+    """
+    The store behind a URL.
+
+    Raises:
+        StoreUnusableError: No store has this scheme, or the URL names no place.
+    """
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "memory":
+            from switchover.adapters.stores.memory import MemoryExecutionStore  # noqa: PLC0415  # only what is used
+
+            return MemoryExecutionStore()
+        case "sqlite":
+            from switchover.adapters.stores.sqlite import SqliteExecutionStore  # noqa: PLC0415  # only what is used
+
+            return SqliteExecutionStore(_sqlite_path(url))
+        case _:
+            msg = f"store {url!r}: unknown scheme {parts.scheme!r}; this version knows sqlite:///PATH and memory://"
+            raise StoreUnusableError(msg)
+
+
+def _sqlite_path(url: str) -> Path:
+    # As everywhere: three slashes and a relative path, four and an absolute one.
+    rest = unquote(url.removeprefix("sqlite://"))
+    path = rest.removeprefix("/")
+    if not rest.startswith("/") or not path:
+        msg = f"store {url!r}: write sqlite:///relative/path.db or sqlite:////absolute/path.db"
+        raise StoreUnusableError(msg)
+    return Path(path)
+
+
+class Executor:
+    """
+    A running executor; made by ``open_executor``.
+
+    Attributes:
+        facade: What callers ask.
+        settings: What it was opened with.
+        driver_failure: Why this process may drive no more, when that is so.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ExecutionStore,
+        settings: ExecutorSettings,
+        clock: Clock,
+        policies: Policies,
+        services: StepServices,
+        catalogue: StageCatalogue,
+        stage_factory: StageFactory | None,
+        mode: Mode,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self._policies = policies
+        self._services = services
+        self._catalogue = catalogue
+        self._stage_factory = stage_factory
+        self._mode = mode
+        self._publisher = EventPublisher(store, clock)
+        self.factory = PlanFactory(settings, catalogue, stage_factory)
+        self._remote = RemoteOperations(
+            store=store, clock=clock, factory=self.factory, patience_seconds=_PATIENCE_SECONDS
+        )
+        self._driver: Driver | None = None
+        self._local: LocalOperations | None = None
+        self._lease: DriverLease | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._compiled: dict[PlanId, Sequence[TaskStage]] = {}
+        self.driver_failure: StorageError | None = None
+        self.facade = DeploymentTaskFacade(store, clock, self._operations)
+
+    # Life
+
+    async def start(self) -> None:
+        """Drive if nobody does; else follow, and wait for the chance to take over."""
+        if not await self._try_to_drive():
+            self._publisher.following = True
+            self._loops.append(asyncio.ensure_future(self._take_over()))
+
+    async def stop(self, *, finish_stages_within_seconds: float = 0.0) -> None:
+        """Start nothing more, let running stages end within the limit, and leave everything to be picked up later."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+        if self._driver is not None:
+            await self._driver.stop(finish_stages_within_seconds=finish_stages_within_seconds)
+            self._driver = self._local = None
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            await self.store.release_driver(lease)
+        self._publisher.close()
+
+    @property
+    def driving(self) -> bool:
+        """This process is the one that commits."""
+        return self._driver is not None
+
+    async def driver(self) -> DriverInfo | None:
+        """Who drives the store, or did last."""
+        return await self.store.driver()
+
+    # Waiting and following
+
+    async def wait_for_plan(self, plan_id: int) -> PlanStatusInfo:
+        """
+        Wait until the plan is settled or PAUSED, or everything unsettled in it is paused or held.
+
+        Raises:
+            StorageError: This process drove the store and may write no more.
+        """
+        key = PlanId(plan_id)
+        while True:
+            seen = self._publisher.version
+            resident = None if self._driver is None else self._driver.residents.plans.get(key)
+            if resident is None or _has_come_to_rest(resident.plan.status, resident.unsettled, resident.idle):
+                plan = await self.store.load_plan(key)
+                if plan is None:
+                    return await self.facade.query_plan_status(plan_id)
+                if _has_come_to_rest(plan.status, plan.unsettled, plan.idle):
+                    return PlanStatusInfo.of(plan)
+            if self.driver_failure is not None:
+                raise self.driver_failure
+            await self._publisher.changed(seen)
+
+    async def events(
+        self, plan_id: int, since: int = 0, *, follow: bool = True
+    ) -> AsyncIterator[Event]:
+        """
+        Events of a plan and of its tasks in commit order: history after position ``since``, then live.
+
+        Args:
+            follow: Wait for what is to come; otherwise end at what is durable now.
+        """
+        async for event in self._publisher.subscribe(PlanId(plan_id), since, follow=follow):
+            yield event
+
+    async def changed(self, seen: int) -> None:
+        """Wait until something may have been committed since ``version`` was ``seen``."""
+        await self._publisher.changed(seen)
+
+    @property
+    def version(self) -> int:
+        """Rises when something may have been committed; see ``changed``."""
+        return self._publisher.version
+
+    # Inside
+
+    def _operations(self) -> Operations:
+        return self._remote if self._local is None else self._local
+
+    async def _try_to_drive(self) -> bool:
+        lease = await self.store.acquire_driver(_owner())
+        if lease is None:
+            return False
+        self._lease = lease
+        driver = Driver(
+            store=self.store,
+            lease=lease,
+            clock=self.clock,
+            policies=self._policies,
+            services=self._services,
+            stages=self._stages,
+            publisher=self._publisher,
+            runtime=EmbeddedRuntime(),
+            options=DriverOptions(
+                heartbeat_seconds=self.settings.task_progress_interval_seconds,
+                step_timeout_seconds=self.settings.step_timeout_seconds,
+                runs_tasks=self._mode == "drive",
+                pause_recovered=self.settings.recovery == "pause",
+            ),
+            on_fatal=self._failed,
+        )
+        await driver.start()
+        self._driver = driver
+        self._local = LocalOperations(driver=driver, factory=self.factory, store=self.store, clock=self.clock)
+        self._publisher.following = False
+        self._publisher.notify()
+        inbox = Inbox(store=self.store, operations=self._local, clock=self.clock)
+        self._loops.append(asyncio.ensure_future(inbox.run()))
+        return True
+
+    async def _take_over(self) -> None:
+        while True:
+            await self.clock.sleep(_TAKE_OVER_SECONDS)
+            try:
+                if await self._try_to_drive():
+                    _log.info("this process drives the store now")
+                    return
+            except StorageError as error:
+                _log.warning("taking over is not possible yet", reason=str(error))
+
+    def _failed(self, error: StorageError) -> None:
+        self.driver_failure = error
+        self._publisher.notify()
+
+    def _stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
+        rules = plan.plan.rules
+        if not rules.services and self._stage_factory is not None:
+            return self._stage_factory(TenantDeployConfig.from_snapshot(record.config))
+        stages = self._compiled.get(plan.plan.plan_id)
+        if stages is None:
+            services = [dict(service) for service in rules.services]
+            stages = self._catalogue.compile(services, rules.health).stages
+            self._compiled[plan.plan.plan_id] = stages
+        return stages
+
+
+def _has_come_to_rest(status: PlanStatus, unsettled: int, idle: int) -> bool:
+    return status.is_settled or status is PlanStatus.PAUSED or unsettled == idle
+
+
+def _owner() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _families(allow_list: AllowList, session: aiohttp.ClientSession) -> dict[str, Callable[[], TargetFamily]]:
+    def redis() -> TargetFamily:
+        from switchover.adapters.targets.redis import RedisTargets  # noqa: PLC0415  # an extra
+
+        return RedisTargets(allow_list)
+
+    def files() -> TargetFamily:
+        from switchover.adapters.targets.file import FileTargets  # noqa: PLC0415  # only what is used
+
+        return FileTargets()
+
+    def http() -> TargetFamily:
+        from switchover.adapters.targets.http import HttpTargets  # noqa: PLC0415  # only what is used
+
+        return HttpTargets(session)
+
+    return {"redis": redis, "rediss": redis, "file": files, "http": http, "https": http}
+
+
+@asynccontextmanager
+async def open_executor(
+    url: str,
+    *,
+    settings: ExecutorSettings | None = None,
+    stage_factory: StageFactory | None = None,
+    policies: Iterable[object] = (),
+    health_client: HealthCheckClient | None = None,
+    mode: Mode = "drive",
+    clock: Clock | None = None,
+    grace_seconds: float = 5.0,
+    store: ExecutionStore | None = None,
+) -> AsyncIterator[Executor]:
+    """
+    Open a store and run an executor over it.
+
+    Args:
+        url: ``sqlite:///switchover.db`` or ``memory://``.
+        stage_factory: Gives the stages of plans that bring no ``services``; goes before those of the settings.
+        policies: Objects of behaviour, section 11.
+        health_client: In place of the one over HTTP.
+        mode: ``record`` starts no task: requests are only decided and recorded.
+        grace_seconds: How long running stages may take to end when the context is left.
+        store: In place of the one behind ``url``.
+
+    Raises:
+        StorageError: The store cannot be used; the message says what to do.
+        TypeError: An object in ``policies`` implements none of them.
+    """
+    chosen = settings if settings is not None else ExecutorSettings()
+    own_clock = clock if clock is not None else SystemClock()
+    own_policies = Policies.of(policies)
+    opened = store if store is not None else make_store(url)
+    allow_list = AllowList(chosen.endpoint_allow_list)
+    session = guarded_session(allow_list)
+    targets = SchemeTargetProvider(_families(allow_list, session))
+    try:
+        await opened.open()
+        executor = Executor(
+            store=opened,
+            settings=chosen,
+            clock=own_clock,
+            policies=own_policies,
+            services=StepServices(
+                targets=targets,
+                health_client=health_client if health_client is not None else HttpHealthCheckClient(session),
+                clock=own_clock,
+                health_policy=own_policies.health_check,
+            ),
+            catalogue=StageCatalogue(),
+            stage_factory=stage_factory,
+            mode=mode,
+        )
+        await executor.start()
+        try:
+            yield executor
+        finally:
+            await executor.stop(finish_stages_within_seconds=grace_seconds)
+    finally:
+        await targets.aclose()
+        await session.close()
+        await opened.aclose()

@@ -1,0 +1,414 @@
+"""
+Where a request is carried out: in this process when it drives the store, else in the one that does.
+
+Both ways give the same answers. A request to another process is a row in the store: durable when it is put, decided by
+the driver in the order of arrival, and answered in the very commit that carries it out.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import orjson
+import structlog
+
+from switchover.domain.plan import PlanStatus
+from switchover.domain.task import (
+    FailureInfo,
+    Operation,
+    PlanId,
+    TargetType,
+    TaskId,
+    TaskStatus,
+    TenantId,
+)
+from switchover.dto import Finding, TaskCreationResult, TaskOperationResult, TaskOutcome, TenantDeployConfig
+from switchover.engine.driver import Driver
+from switchover.engine.outcomes import OperationOutcome
+from switchover.errors import ErrorCode, ErrorType, StoreUnavailableError
+from switchover.factory import Draft, PlanFactory, StoreFacts
+from switchover.factory.validation import first_error
+from switchover.spi import AnswerRequest, Clock, ExecutionStore, Request
+
+_log = structlog.get_logger("switchover.operations")
+
+_LARGE_PLAN = 500
+_POLL_SECONDS = 0.05
+_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRequest:
+    """
+    One verb about one target.
+
+    Attributes:
+        verb: pause, resume, cancel, retry, rollback, hold, unhold, adopt, stop-line or start-line.
+        target: The task's, tenant's or plan's id; empty for the line.
+    """
+
+    verb: str
+    target_type: TargetType
+    target: str = ""
+    from_checkpoint: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreationRequest:
+    """A plan to be created, as the caller gave it."""
+
+    configs: object
+    options: object = None
+    metadata: object = None
+    idempotency_key: str | None = None
+
+
+class Operations(Protocol):
+    """What carries requests out."""
+
+    async def create(self, request: CreationRequest) -> TaskCreationResult:
+        """Create a plan, or refuse it as a whole."""
+        ...
+
+    async def operate(self, request: OperationRequest) -> TaskOperationResult:
+        """Carry out a verb, or refuse it."""
+        ...
+
+
+class LocalOperations:
+    """Carries requests out with this process's driver."""
+
+    def __init__(self, *, driver: Driver, factory: PlanFactory, store: ExecutionStore, clock: Clock) -> None:
+        self._driver = driver
+        self._factory = factory
+        self._store = store
+        self._clock = clock
+
+    # Creating
+
+    async def create(self, request: CreationRequest, request_id: int | None = None) -> TaskCreationResult:
+        """Read, validate and create: all or nothing."""
+        configs = request.configs
+        large = not isinstance(configs, Sequence) or len(cast("Sequence[object]", configs)) > _LARGE_PLAN
+        # A large plan takes seconds: the loop, and with it what runs, must not stand still meanwhile.
+        if large:
+            draft = await asyncio.to_thread(self._factory.read, configs, request.options, request.metadata)
+        else:
+            draft = self._factory.read(configs, request.options, request.metadata)
+        orchestrator = self._driver.orchestrator
+        async with orchestrator.admission():
+            known = await self._known(request, draft)
+            if known is not None:
+                return await self._refused_or_known(known, request_id)
+            facts = await self._facts(draft)
+            if large:
+                findings = await asyncio.to_thread(self._factory.validate, draft, facts)
+            else:
+                findings = self._factory.validate(draft, facts)
+            error = first_error(findings)
+            if error is not None:
+                refusal = self._refusal(error.code, error.message, len(draft.configs), findings)
+                return await self._refused_or_known(refusal, request_id)
+            return await self._create(draft, facts, findings, request.idempotency_key, request_id)
+
+    async def _create(
+        self,
+        draft: Draft,
+        facts: StoreFacts,
+        findings: tuple[Finding, ...],
+        idempotency_key: str | None,
+        request_id: int | None,
+    ) -> TaskCreationResult:
+        driver = self._driver
+        plan_id = draft.plan_id if draft.plan_id is not None else PlanId(driver.next_plan_id())
+        new_plan = self._factory.create(
+            draft,
+            plan_id=plan_id,
+            now=self._clock.now(),
+            first_arrival=driver.last_arrival + 1,
+            facts=facts,
+            idempotency_key=idempotency_key,
+        )
+        total = new_plan.plan.total
+        driver.note_plan(plan_id, total)
+        result = _created(plan_id, total, findings)
+        answer = None if request_id is None else AnswerRequest(request_id, orjson.dumps(result.to_dict()))
+        await driver.orchestrator.submit(new_plan, answer)
+        return result
+
+    async def _known(self, request: CreationRequest, draft: Draft) -> TaskCreationResult | None:
+        """What the idempotency key was used for, before any other check."""
+        key = request.idempotency_key
+        found = None if key is None else await self._store.find_idempotency(key)
+        if found is None:
+            return None
+        plan_id, digest = found
+        if digest != draft.digest:
+            message = f"idempotency key {key!r} created plan {plan_id} with other content; use a new key for a new plan"
+            finding = Finding(tenant_id=None, field="", code=ErrorCode.IDEMPOTENCY_MISMATCH, message=message)
+            return self._refusal(finding.code, message, len(draft.configs), (finding,))
+        plan = await self._store.load_plan(plan_id)
+        return _created(plan_id, len(draft.configs) if plan is None else plan.total, ())
+
+    async def _facts(self, draft: Draft) -> StoreFacts:
+        tenant_ids = list(dict.fromkeys(TenantId(config.tenant_id) for config in draft.configs))
+        exists = draft.plan_id is not None and await self._store.load_plan(draft.plan_id) is not None
+        return StoreFacts(plan_exists=exists, tenants=await self._store.load_tenants(tenant_ids))
+
+    def _refusal(
+        self, code: ErrorCode, message: str, count: int, findings: tuple[Finding, ...]
+    ) -> TaskCreationResult:
+        errors = sum(1 for finding in findings if finding.is_error)
+        more = f" (and {errors - 1} more errors)" if errors > 1 else ""
+        failure = FailureInfo(
+            error_code=code, error_type=ErrorType.VALIDATION_ERROR, message=message, timestamp=self._clock.now()
+        )
+        return TaskCreationResult(
+            plan_id=None,
+            task_ids=[],
+            validated_count=count,
+            status=PlanStatus.FAILED,
+            message=f"nothing was created: {message}{more}",
+            failure_info=failure,
+            findings=findings,
+        )
+
+    async def _refused_or_known(self, result: TaskCreationResult, request_id: int | None) -> TaskCreationResult:
+        if request_id is not None:
+            await self._driver.orchestrator.answer(AnswerRequest(request_id, orjson.dumps(result.to_dict())))
+        return result
+
+    async def fail(self, request_id: int, error: Exception) -> None:
+        """Answer a request that could not be carried out, so that nobody waits for it."""
+        answer = orjson.dumps({"internalError": repr(error)})
+        await self._driver.orchestrator.answer(AnswerRequest(request_id, answer))
+
+    # Verbs
+
+    async def operate(self, request: OperationRequest, request_id: int | None = None) -> TaskOperationResult:
+        """Carry out a verb, or refuse it."""
+        driver = self._driver
+        reply = None if request_id is None else _Reply(request_id)
+        brakes, target = driver.brakes, request.target
+        match request.verb:
+            case "hold":
+                outcome = await brakes.hold(TenantId(target), request.reason, reply)
+            case "unhold":
+                outcome = await brakes.unhold(TenantId(target), request.reason, reply)
+            case "stop-line":
+                outcome = await brakes.stop_line(request.reason, reply)
+            case "start-line":
+                outcome = await brakes.start_line(reply)
+            case "adopt" if request.target_type is TargetType.PLAN:
+                outcome = await brakes.adopt_plan(PlanId(int(target)), reply)
+            case "adopt":
+                outcome = await brakes.adopt_tenant(TenantId(target), reply)
+            case verb:
+                outcome = await self._on_work(request, Operation(verb), reply)
+        return result_of(outcome)
+
+    async def _on_work(
+        self, request: OperationRequest, operation: Operation, reply: "_Reply | None"
+    ) -> OperationOutcome:
+        orchestrator = self._driver.orchestrator
+        from_checkpoint = request.from_checkpoint
+        match request.target_type:
+            case TargetType.PLAN:
+                return await orchestrator.on_plan(
+                    PlanId(int(request.target)), operation, from_checkpoint=from_checkpoint, reply=reply
+                )
+            case TargetType.TASK:
+                return await orchestrator.on_task_id(
+                    request.target, operation, from_checkpoint=from_checkpoint, reply=reply
+                )
+            case TargetType.TENANT | TargetType.LINE:
+                return await orchestrator.on_tenant(
+                    TenantId(request.target), operation, from_checkpoint=from_checkpoint, reply=reply
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """Turns an outcome into the answer to another process."""
+
+    request_id: int
+
+    def __call__(self, outcome: OperationOutcome) -> AnswerRequest:
+        return AnswerRequest(self.request_id, orjson.dumps(result_of(outcome).to_dict()))
+
+
+class RemoteOperations:
+    """
+    Leaves requests for the process that drives the store, and waits for its answers.
+
+    Args:
+        patience_seconds: How long an answer may take before the caller is told that the request is recorded, but not
+            decided.
+    """
+
+    def __init__(self, *, store: ExecutionStore, clock: Clock, factory: PlanFactory, patience_seconds: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._factory = factory
+        self._patience_seconds = patience_seconds
+
+    async def create(self, request: CreationRequest) -> TaskCreationResult:
+        """Hand a plan over; what is wrong with it on its face is said here."""
+        payload = {
+            "configs": _plain_configs(request.configs),
+            "options": request.options,
+            "metadata": request.metadata,
+            "idempotencyKey": request.idempotency_key,
+        }
+        try:
+            data = orjson.dumps(payload)
+        except TypeError as error:
+            draft = self._factory.read(payload["configs"], request.options, request.metadata)
+            finding = first_error(self._factory.validate(draft))
+            message = f"the plan is not JSON: {error}" if finding is None else finding.message
+            failure = FailureInfo(
+                error_code=ErrorCode.INVALID_FIELD if finding is None else finding.code,
+                error_type=ErrorType.VALIDATION_ERROR,
+                message=message,
+                timestamp=self._clock.now(),
+            )
+            return TaskCreationResult(
+                plan_id=None,
+                task_ids=[],
+                validated_count=len(draft.configs),
+                status=PlanStatus.FAILED,
+                message=f"nothing was created: {message}",
+                failure_info=failure,
+                findings=self._factory.validate(draft),
+            )
+        return TaskCreationResult.from_dict(await self._ask("create", data))
+
+    async def operate(self, request: OperationRequest) -> TaskOperationResult:
+        """Leave the verb, and wait for what the driver says."""
+        payload = {
+            "targetType": str(request.target_type),
+            "target": request.target,
+            "fromCheckpoint": request.from_checkpoint,
+            "reason": request.reason,
+        }
+        return TaskOperationResult.from_dict(await self._ask(request.verb, orjson.dumps(payload)))
+
+    async def _ask(self, verb: str, payload: bytes) -> Mapping[str, Any]:
+        request_id = await self._store.put_request(verb, payload)
+        waited = 0.0
+        while True:
+            request = await self._store.load_request(request_id)
+            if request is not None and request.answer is not None:
+                answer: dict[str, Any] = orjson.loads(request.answer)
+                if "internalError" in answer:
+                    raise StoreUnavailableError(f"the driving process could not carry out {verb}: {answer['internalError']}")
+                return answer
+            if waited >= self._patience_seconds:
+                driver = await self._store.driver()
+                who = "the driving process" if driver is None else driver.owner
+                msg = (
+                    f"{verb} is recorded as request {request_id}, but {who} has not decided it within "
+                    f"{self._patience_seconds:g} s; it will be decided when that process goes on or another one takes "
+                    "over. Look at the status before asking again"
+                )
+                raise StoreUnavailableError(msg)
+            await self._clock.sleep(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+
+
+class Inbox:
+    """Carries out, in their order, the requests that other processes left in the store."""
+
+    def __init__(self, *, store: ExecutionStore, operations: LocalOperations, clock: Clock) -> None:
+        self._store = store
+        self._operations = operations
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Look for requests until cancelled."""
+        last = 0
+        while True:
+            try:
+                requests = await self._store.open_requests(last, _PAGE)
+            except StoreUnavailableError:
+                requests = ()
+            for request in requests:
+                last = request.request_id
+                await self._carry_out(request)
+            if not requests:
+                await self._clock.sleep(_POLL_SECONDS)
+
+    async def _carry_out(self, request: Request) -> None:
+        try:
+            payload: dict[str, Any] = orjson.loads(request.payload)
+            if request.verb == "create":
+                creation = CreationRequest(
+                    configs=payload["configs"],
+                    options=payload["options"],
+                    metadata=payload["metadata"],
+                    idempotency_key=payload["idempotencyKey"],
+                )
+                await self._operations.create(creation, request.request_id)
+            else:
+                operation = OperationRequest(
+                    verb=request.verb,
+                    target_type=TargetType(payload["targetType"]),
+                    target=payload["target"],
+                    from_checkpoint=payload["fromCheckpoint"],
+                    reason=payload["reason"],
+                )
+                await self._operations.operate(operation, request.request_id)
+        except Exception as error:  # a service loop: one bad request must not end it
+            _log.exception("a request of another process failed", request_id=request.request_id, verb=request.verb)
+            await self._operations.fail(request.request_id, error)
+
+
+def result_of(outcome: OperationOutcome) -> TaskOperationResult:
+    """The outcome in the shape that callers see."""
+    status = outcome.final_status
+    is_plan = outcome.target_type is TargetType.PLAN
+    final_status: TaskStatus | PlanStatus | str | None = status
+    if status is not None and is_plan:
+        final_status = PlanStatus(status)
+    elif status is not None and outcome.target_type is TargetType.TASK:
+        final_status = TaskStatus(status)
+    return TaskOperationResult(
+        target_type=outcome.target_type,
+        target_id=int(outcome.target_id) if is_plan else outcome.target_id,
+        success=outcome.success,
+        final_status=final_status,
+        message=outcome.message,
+        failure_info=outcome.failure,
+        accepted=tuple(
+            TaskOutcome(task_id=TaskId(task.task_id), tenant_id=TenantId(task.tenant_id)) for task in outcome.accepted
+        ),
+        refused=tuple(
+            TaskOutcome(task_id=TaskId(task.task_id), tenant_id=TenantId(task.tenant_id), failure_info=failure)
+            for task, failure in outcome.refused
+        ),
+    )
+
+
+def _created(plan_id: PlanId, total: int, findings: tuple[Finding, ...]) -> TaskCreationResult:
+    warnings = f", {len(findings)} warnings" if findings else ""
+    return TaskCreationResult(
+        plan_id=plan_id,
+        task_ids=[TaskId(f"{plan_id}-{ordinal}") for ordinal in range(1, total + 1)],
+        validated_count=total,
+        status=PlanStatus.READY,
+        message=f"plan {plan_id} is created with {total} tasks{warnings}",
+        findings=findings,
+    )
+
+
+def _plain_configs(configs: object) -> object:
+    """What can travel as JSON: models become mappings, the rest stays what it is."""
+    if isinstance(configs, (str, bytes, Mapping)) or configs is None:
+        return configs
+    try:
+        items = list(cast("Sequence[object]", configs))
+    except TypeError:
+        return configs
+    return [item.to_dict() if isinstance(item, TenantDeployConfig) else item for item in items]
