@@ -276,7 +276,11 @@ def task_state_machine(policies: Policies) -> TaskStateMachine:
             Transition(status.PENDING, status.CANCELLED, "cancel", always, stamp_ended_without_checkpoint),
             Transition(status.RUNNING, status.PAUSED, "boundary, pause requested", pause_requested, pause),
             Transition(
-                status.RUNNING, status.COMPLETED, "after the last stage", all_stages_done, stamp_ended_without_checkpoint
+                status.RUNNING,
+                status.COMPLETED,
+                "after the last stage",
+                all_stages_done,
+                stamp_ended_without_checkpoint,
             ),
             Transition(status.RUNNING, status.FAILED, "a stage failed", stage_failed, stamp_failed),
             Transition(
@@ -287,7 +291,11 @@ def task_state_machine(policies: Policies) -> TaskStateMachine:
                 stamp_ended_without_checkpoint,
             ),
             Transition(
-                status.RUNNING, status.ROLLING_BACK, "end of stage, rollback requested", rollback_allowed, begin_rollback
+                status.RUNNING,
+                status.ROLLING_BACK,
+                "end of stage, rollback requested",
+                rollback_allowed,
+                begin_rollback,
             ),
             Transition(status.PAUSED, status.RESUMING, "resume", always, ask_to_resume),
             Transition(status.RESUMING, status.RUNNING, "slot", lock_held, begin_run),
@@ -417,7 +425,11 @@ def plan_state_machine() -> PlanStateMachine:
             Transition(status.READY, status.RUNNING, "the first task starts", always, start_run),
             Transition(status.READY, status.PAUSED, "pause", nothing_runs, plan_paused),
             Transition(
-                status.RUNNING, status.PAUSED, "pause, the last running task is at a boundary", nothing_runs, plan_paused
+                status.RUNNING,
+                status.PAUSED,
+                "pause, the last running task is at a boundary",
+                nothing_runs,
+                plan_paused,
             ),
             Transition(status.PAUSED, status.READY, "resume, no task has started", no_task_started),
             Transition(status.PAUSED, status.RUNNING, "resume", some_task_started),

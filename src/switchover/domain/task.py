@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import IntFlag, StrEnum
 from typing import NamedTuple, NewType
 
+from switchover.domain.values import evolver
 from switchover.errors import ErrorCode, ErrorType
 
 PlanId = NewType("PlanId", int)
@@ -192,9 +193,7 @@ class FailureInfo:
         point: FailurePoint | None = None
         if isinstance(failed_at, Mapping):
             stage, step = failed_at["stage"], failed_at["step"]
-            point = FailurePoint(
-                stage=None if stage is None else str(stage), step=None if step is None else str(step)
-            )
+            point = FailurePoint(stage=None if stage is None else str(stage), step=None if step is None else str(step))
         return FailureInfo(
             error_code=ErrorCode(str(data["errorCode"])),
             error_type=ErrorType(str(data["errorType"])),
@@ -338,6 +337,9 @@ class TaskAggregate:
                 index = None
         return None if index is None else self.stage_names[index]
 
+
+evolve_task = evolver(TaskAggregate)
+"""``dataclasses.replace`` for tasks."""
 
 TaskView = TaskAggregate
 """What policies, guards and rollback strategies get. Frozen values have no mutators, so a view needs no code."""

@@ -49,14 +49,10 @@ VERB_TABLE: Mapping[TaskStatus, Mapping[Operation, Rule]] = {
     TaskStatus.VALIDATING: _NONE,
     TaskStatus.VALIDATION_FAILED: _NONE,
     TaskStatus.PENDING: _row(Rule.HOLD, Rule.RELEASE, Rule.AT_ONCE, Rule.REFUSED, Rule.REFUSED),
-    TaskStatus.RUNNING: _row(
-        Rule.AT_BOUNDARY, Rule.WITHDRAW_PAUSE, Rule.AT_BOUNDARY, Rule.REFUSED, Rule.END_OF_STAGE
-    ),
+    TaskStatus.RUNNING: _row(Rule.AT_BOUNDARY, Rule.WITHDRAW_PAUSE, Rule.AT_BOUNDARY, Rule.REFUSED, Rule.END_OF_STAGE),
     TaskStatus.PAUSED: _row(Rule.SAME, Rule.WHEN_ALLOWED, Rule.AT_ONCE, Rule.REFUSED, Rule.WHEN_ALLOWED),
     TaskStatus.RESUMING: _row(Rule.AT_ONCE, Rule.SAME, Rule.AT_ONCE, Rule.REFUSED, Rule.WHEN_ALLOWED),
-    TaskStatus.FAILED: _row(
-        Rule.REFUSED, Rule.REFUSED, Rule.WITHDRAW_RETRY, Rule.WHEN_ALLOWED, Rule.WHEN_ALLOWED
-    ),
+    TaskStatus.FAILED: _row(Rule.REFUSED, Rule.REFUSED, Rule.WITHDRAW_RETRY, Rule.WHEN_ALLOWED, Rule.WHEN_ALLOWED),
     TaskStatus.COMPLETED: _row(Rule.REFUSED, Rule.REFUSED, Rule.REFUSED, Rule.REFUSED, Rule.WHEN_ALLOWED),
     TaskStatus.ROLLBACK_FAILED: _row(Rule.REFUSED, Rule.REFUSED, Rule.REFUSED, Rule.REFUSED, Rule.WHEN_ALLOWED),
     TaskStatus.CANCELLED: _row(Rule.REFUSED, Rule.REFUSED, Rule.SAME, Rule.REFUSED, Rule.WHEN_ALLOWED),

@@ -145,7 +145,11 @@ class Boundaries:
         """
         change = self._manager.change(plan)
         edit = change.task(record)
-        if pause and record.task.status is TaskStatus.RUNNING and record.task.pending_operation in {None, Operation.PAUSE}:
+        if (
+            pause
+            and record.task.status is TaskStatus.RUNNING
+            and record.task.pending_operation in {None, Operation.PAUSE}
+        ):
             if edit.transition(TaskStatus.PAUSED, recovering=True) is _DONE:
                 edit.emit(EventType.TASK_PAUSED, {"reason": "restart"})
         if edit.task.status.holds_slot:
@@ -241,17 +245,23 @@ class Boundaries:
         retrying = edit.task.retrying
         if self._try_complete(edit):
             return
-        if edit.transition(TaskStatus.CANCELLED) is _DONE:
+        if pending is Operation.CANCEL and edit.transition(TaskStatus.CANCELLED) is _DONE:
             edit.emit(EventType.TASK_CANCELLED)
             self._retry_completed(edit, retrying, success=False)
             return
-        if edit.transition(TaskStatus.PAUSED) is _DONE:
+        if self._should_pause(edit) and edit.transition(TaskStatus.PAUSED) is _DONE:
             edit.emit(EventType.TASK_PAUSED, {"reason": "stop-line"} if edit.task.line_held else None)
             return
         self._next_stage(edit)
 
+    def _should_pause(self, edit: TaskEdit) -> bool:
+        runtime = edit.record.runtime
+        return self._manager.brakes.line_stopped or (runtime is not None and self._policies.pause.should_pause(runtime))
+
     def _try_complete(self, edit: TaskEdit) -> bool:
-        retrying = edit.task.retrying
+        task, retrying = edit.task, edit.task.retrying
+        if not self._policies.completion.is_completed(task, task.total_stages):
+            return False
         if edit.transition(TaskStatus.COMPLETED) is not _DONE:
             return False
         edit.change.store(RecordLastKnownGood(edit.record.tenant_id, edit.record.config))
@@ -268,9 +278,7 @@ class Boundaries:
                 edit.emit(EventType.TASK_STAGE_STARTED, {"stage": record.task.stage_names[index]})
                 return
             self._complete(edit, index, skipped=True)
-            edit.emit(
-                EventType.TASK_STAGE_SUCCEEDED, {"stage": record.task.stage_names[index], "skipped": True}
-            )
+            edit.emit(EventType.TASK_STAGE_SUCCEEDED, {"stage": record.task.stage_names[index], "skipped": True})
         self._nothing_left(edit)
 
     def _skips(self, edit: TaskEdit, index: int) -> bool:

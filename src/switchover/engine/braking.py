@@ -57,9 +57,7 @@ class BrakeService:
         del brakes.holds[tenant_id]
         _log.info("unhold", tenant_id=tenant_id, reason=reason)
         message = f"the hold of tenant {tenant_id} is lifted"
-        outcome = await self._done(
-            TargetType.TENANT, tenant_id, "FREE", message, (SetHold(tenant_id, None),), reply
-        )
+        outcome = await self._done(TargetType.TENANT, tenant_id, "FREE", message, (SetHold(tenant_id, None),), reply)
         self.orchestrator.scheduler.released_hold(tenant_id)
         return outcome
 
@@ -67,11 +65,15 @@ class BrakeService:
         """Every task of every plan stops at its next stage boundary and none starts; rollbacks go on."""
         brakes = self.orchestrator.manager.brakes
         if brakes.line is not None:
-            message = f"the line is stopped already, since {brakes.line.since:%Y-%m-%d %H:%M:%S} UTC: {brakes.line.reason}"
+            message = (
+                f"the line is stopped already, since {brakes.line.since:%Y-%m-%d %H:%M:%S} UTC: {brakes.line.reason}"
+            )
             return await self._done(TargetType.LINE, "line", "STOPPED", message, (), reply)
         brakes.line = StopLine(reason=reason, since=self.orchestrator.clock.now())
         _log.warning("the line is stopped", reason=reason)
-        message = "the line is stopped: running tasks are held at their next stage boundary, none starts; rollbacks go on"
+        message = (
+            "the line is stopped: running tasks are held at their next stage boundary, none starts; rollbacks go on"
+        )
         return await self._done(TargetType.LINE, "line", "STOPPED", message, (SetLine(brakes.line),), reply)
 
     async def start_line(self, reply: Reply | None = None) -> OperationOutcome:
@@ -96,7 +98,10 @@ class BrakeService:
             after = 0
             with orchestrator.residents.pin(plan):
                 while page := await orchestrator.store.list_tasks(
-                    plan.plan.plan_id, statuses=frozenset({TaskStatus.PAUSED, TaskStatus.RUNNING}), after=after, limit=_PAGE
+                    plan.plan.plan_id,
+                    statuses=frozenset({TaskStatus.PAUSED, TaskStatus.RUNNING}),
+                    after=after,
+                    limit=_PAGE,
                 ):
                     after = page[-1].key.ordinal
                     await orchestrator.residents.load([task.key for task in page if task.line_held])

@@ -33,7 +33,5 @@ class CheckpointService:
     def load(task: TaskView) -> tuple[str, ...]:
         """Names of the stages that a retry from the checkpoint does not repeat."""
         return tuple(
-            name
-            for name, mark in zip(task.stage_names, task.marks, strict=True)
-            if mark & StageMark.CHECKPOINTED
+            name for name, mark in zip(task.stage_names, task.marks, strict=True) if mark & StageMark.CHECKPOINTED
         )

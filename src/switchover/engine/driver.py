@@ -92,12 +92,8 @@ class Driver:
             on_fatal=self.on_fatal,
         )
         brakes = Brakes()
-        self.manager = TaskStateManager(
-            policies=self.policies, clock=self.clock, commits=self.commits, brakes=brakes
-        )
-        self._boundaries = Boundaries(
-            manager=self.manager, checkpoints=CheckpointService(self.policies.checkpoint)
-        )
+        self.manager = TaskStateManager(policies=self.policies, clock=self.clock, commits=self.commits, brakes=brakes)
+        self._boundaries = Boundaries(manager=self.manager, checkpoints=CheckpointService(self.policies.checkpoint))
         self.heartbeat = HeartbeatScheduler(
             clock=self.clock, interval_seconds=self.options.heartbeat_seconds, beat=self._beat
         )

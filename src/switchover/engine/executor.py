@@ -214,9 +214,7 @@ class _Run:
         except StorageError:
             raise
         except Exception as error:  # the stage loop: whatever a step raises fails the stage
-            return failure_of(
-                error, task=record.task, stage=stage.name, step=self._step, now=executor._clock.now()
-            )
+            return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor._clock.now())
         return None
 
     def _config(self, work: Work) -> TenantDeployConfigSnapshot:
@@ -237,10 +235,13 @@ class _Run:
             if not await deadline.settle():
                 raise
             raise _overrun(step, seconds) from None
-        except BaseException:
-            await deadline.settle()
+        except Exception:
+            if deadline.expired:
+                await deadline.settle()
             raise
-        if await deadline.settle():
+        finally:
+            deadline.due = None
+        if deadline.expired and await deadline.settle():
             raise _overrun(step, seconds)
 
 

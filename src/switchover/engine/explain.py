@@ -100,8 +100,7 @@ def _cause(facts: _Facts) -> tuple[str, str, str]:
         return (
             WaitReason.SLOT.name,
             f"every slot of plan {plan.plan_id} is taken: {plan.occupied_slots} of {limit} run",
-            "wait, or see which ones run: "
-            f"`switchover get tasks {plan.plan_id} --status RUNNING`",
+            f"wait, or see which ones run: `switchover get tasks {plan.plan_id} --status RUNNING`",
         )
     return (
         WaitReason.ORDER.name,
@@ -151,8 +150,10 @@ def _not_waiting(facts: _Facts, task: TaskAggregate) -> tuple[str, str, str]:
         if task.line_held:
             line = facts.line
             text = "" if line is None else f": {line.reason}"
-            return WaitReason.LINE_STOPPED.name, f"the stop-line holds it before stage {task.current_stage}{text}", (
-                "`switchover start-line`"
+            return (
+                WaitReason.LINE_STOPPED.name,
+                f"the stop-line holds it before stage {task.current_stage}{text}",
+                ("`switchover start-line`"),
             )
         return "PAUSED", f"it is paused before stage {task.current_stage}", f"`switchover resume --tenant {tenant_id}`"
     failure = "" if task.failure_info is None else f": {task.failure_info.message}"

@@ -12,9 +12,7 @@ class StepTimeoutError(StepError):
     code = ErrorCode.STEP_TIMEOUT
 
 
-def failure_of(
-    error: BaseException, *, task: TaskView, stage: str, step: str | None, now: datetime
-) -> FailureInfo:
+def failure_of(error: BaseException, *, task: TaskView, stage: str, step: str | None, now: datetime) -> FailureInfo:
     """
     Describe an error, naming tenant, stage and step (lesson 47).
 

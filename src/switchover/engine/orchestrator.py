@@ -141,7 +141,12 @@ class PlanOrchestrator:
             self._lead_plan(change, operation, verdict)
             self._apply(change, record, operation, verdict, own=True, from_checkpoint=from_checkpoint)
             outcome = OperationOutcome(
-                TargetType.TASK, key.task_id, True, str(record.task.status), None, accepted_message(record.task, operation, verdict)
+                TargetType.TASK,
+                key.task_id,
+                True,
+                str(record.task.status),
+                None,
+                accepted_message(record.task, operation, verdict),
             )
             await self._make_durable(change, outcome, reply)
             self.scheduler.enqueue(plan, record)
@@ -203,7 +208,8 @@ class PlanOrchestrator:
             [
                 task.key
                 for task in page
-                if task.key in tasks or self._on_plan_task(plan, task, operation, tenants, from_checkpoint).effect
+                if task.key in tasks
+                or self._on_plan_task(plan, task, operation, tenants, from_checkpoint).effect
                 not in {None, Effect.NOTHING}
             ]
         )
@@ -390,9 +396,7 @@ def _plan_refusal(plan: PlanRecord, operation: Operation) -> str | None:
         case Operation.PAUSE:
             allowed = frozenset({PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED})
         case Operation.RESUME | Operation.CANCEL:
-            allowed = frozenset(
-                {PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED, PlanStatus.ROLLING_BACK}
-            )
+            allowed = frozenset({PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED, PlanStatus.ROLLING_BACK})
             if operation is Operation.CANCEL:
                 allowed |= {PlanStatus.CANCELLED}
         case Operation.RETRY:

@@ -52,9 +52,7 @@ class PlanQueue:
 
     def fill(self) -> None:
         """Bring the next places near: as many as are in reach, and whatever comes before those."""
-        while (first := self._first()) is not None and (
-            len(self.near) < self._reach or first < self.near[-1]
-        ):
+        while (first := self._first()) is not None and (len(self.near) < self._reach or first < self.near[-1]):
             self._take(first.queue)
             self._insert(first)
 

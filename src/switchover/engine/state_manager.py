@@ -31,11 +31,22 @@ from switchover.domain.state_machine import (
     settled_status,
     task_state_machine,
 )
-from switchover.domain.task import FailureInfo, Operation, StageMark, TaskStatus, TenantId
+from switchover.domain.task import FailureInfo, Operation, StageMark, TaskStatus, TenantId, evolve_task
 from switchover.engine.commits import GroupCommit
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, TransitionError
-from switchover.spi import AcquireLock, AnswerRequest, BeginRun, Clock, Entry, FixPrevious, Hold, ReleaseLock, SetHold, StopLine
+from switchover.spi import (
+    AcquireLock,
+    AnswerRequest,
+    BeginRun,
+    Clock,
+    Entry,
+    FixPrevious,
+    Hold,
+    ReleaseLock,
+    SetHold,
+    StopLine,
+)
 from switchover.spi import Change as StoreChange
 
 _log = structlog.get_logger("switchover.state")
@@ -263,13 +274,13 @@ class TaskEdit:
 
     def set(self, **values: Any) -> None:
         """Change fields that are no status."""
-        self.task = replace(self.task, **values)
+        self.task = evolve_task(self.task, **values)
 
     def mark(self, index: int, *, add: StageMark = StageMark.NONE, drop: StageMark = StageMark.NONE) -> None:
         """Change what is known about one stage."""
         marks = list(self.task.marks)
         marks[index] = (marks[index] & ~int(drop)) | int(add)
-        self.task = replace(self.task, marks=tuple(marks))
+        self.task = evolve_task(self.task, marks=tuple(marks))
 
     def transition(
         self,
@@ -312,7 +323,7 @@ class TaskEdit:
             outcome = TransitionOutcome.ILLEGAL
         elif edge.guard(context):
             outcome = TransitionOutcome.DONE
-            self.task = replace(self.task, status=target, **edge.action(context))  # type: ignore[arg-type]  # by the table
+            self.task = evolve_task(self.task, status=target, **edge.action(context))
         else:
             outcome = TransitionOutcome.REFUSED
         for watcher in watchers:
@@ -387,7 +398,7 @@ class TaskEdit:
         settles = was_live and not is_live
         if settles:
             change.store(ReleaseLock(record.tenant_id, before.key))
-        task = record.task = replace(
+        task = record.task = evolve_task(
             self.task,
             sequence_id=self.sequence_id,
             version=before.version + 1,
