@@ -83,7 +83,7 @@ class HealthOptions(WireModel):
     consecutive: Count | None = Field(default=None, description="Good rounds in a row that are needed. Default: 1.")
 
 
-class PlanOptions(WireModel):
+class PlanLimits(WireModel):
     """Limits and rules of one plan; whatever is absent or null comes from the settings."""
 
     plan_id: int | None = Field(default=None, description="Assigned when absent.")
@@ -97,6 +97,11 @@ class PlanOptions(WireModel):
     rollback: RollbackOptions | None = None
     retry: RetryOptions | None = None
     health: HealthOptions | None = None
+
+
+class PlanOptions(PlanLimits):
+    """All that a plan says about itself."""
+
     services: list[dict[str, Any]] | None = Field(
         default=None,
         description="The stage catalogue, in order. Default: the stage factory's, or the setting services.",

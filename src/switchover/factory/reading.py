@@ -12,7 +12,7 @@ two together.
 import gc
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -196,7 +196,7 @@ def read_configs(configs: object) -> _ReadConfigs:
 
 
 @contextmanager
-def _collection_paused() -> Iterator[None]:
+def _collection_paused() -> Generator[None]:
     # All that is made here is kept, so the collector would find nothing, and would look through all of it each time:
     # with 100,000 configs that is half of the time.
     running = gc.isenabled()
