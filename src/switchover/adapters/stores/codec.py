@@ -1,0 +1,264 @@
+"""
+How stores write down values: compact JSON for what is structured, small numbers for what is counted out.
+
+The numbers and keys here are in databases: only ever append to a table, and never give a number a second meaning.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, cast
+
+import orjson
+
+from switchover.domain.plan import HealthSettings, OnConflict, OnFailure, PlanRules, PlanStatus
+from switchover.domain.task import FailureInfo, Operation, TaskStatus, TenantDeployConfigSnapshot
+from switchover.domain.wire import CONFIG_NAMES, ENDPOINT_NAMES, config_from_dict
+
+TASK_STATUSES: Final[tuple[TaskStatus, ...]] = (
+    TaskStatus.CREATED,
+    TaskStatus.VALIDATING,
+    TaskStatus.VALIDATION_FAILED,
+    TaskStatus.PENDING,
+    TaskStatus.RUNNING,
+    TaskStatus.PAUSED,
+    TaskStatus.RESUMING,
+    TaskStatus.COMPLETED,
+    TaskStatus.FAILED,
+    TaskStatus.CANCELLED,
+    TaskStatus.ROLLING_BACK,
+    TaskStatus.ROLLED_BACK,
+    TaskStatus.ROLLBACK_FAILED,
+)
+"""By code - 1."""
+
+PLAN_STATUSES: Final[tuple[PlanStatus, ...]] = (
+    PlanStatus.CREATED,
+    PlanStatus.VALIDATING,
+    PlanStatus.READY,
+    PlanStatus.RUNNING,
+    PlanStatus.PAUSED,
+    PlanStatus.COMPLETED,
+    PlanStatus.PARTIAL_FAILED,
+    PlanStatus.FAILED,
+    PlanStatus.CANCELLED,
+    PlanStatus.ROLLING_BACK,
+    PlanStatus.ROLLED_BACK,
+    PlanStatus.ROLLBACK_FAILED,
+)
+"""By code - 1."""
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation.PAUSE,
+    Operation.RESUME,
+    Operation.CANCEL,
+    Operation.RETRY,
+    Operation.ROLLBACK,
+)
+"""By code - 1."""
+
+TASK_STATUS_CODES: Final[Mapping[str, int]] = {status: code for code, status in enumerate(TASK_STATUSES, start=1)}
+PLAN_STATUS_CODES: Final[Mapping[str, int]] = {status: code for code, status in enumerate(PLAN_STATUSES, start=1)}
+OPERATION_CODES: Final[Mapping[str, int]] = {verb: code for code, verb in enumerate(OPERATIONS, start=1)}
+
+
+def task_status(code: int) -> TaskStatus:
+    """The status of this code."""
+    return TASK_STATUSES[code - 1]
+
+
+def plan_status(code: int) -> PlanStatus:
+    """The status of this code."""
+    return PLAN_STATUSES[code - 1]
+
+
+def operation(code: int | None) -> Operation | None:
+    """The operation of this code; None for None."""
+    return None if code is None else OPERATIONS[code - 1]
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECONDS_OF_A_SECOND: Final = 1_000_000
+_SECONDS_OF_A_DAY: Final = 86_400
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def encode_json(value: object) -> str:
+    """
+    Compact JSON text.
+
+    What JSON cannot hold (half a character pair out of a foreign message, say) is written as text as well as it goes:
+    a failure that cannot be recorded would be worse than one with a question mark in it.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace").decode()
+
+
+def decode_json(text: str | bytes) -> Any:  # noqa: ANN401  # JSON is whatever was written
+    """What the text says."""
+    return orjson.loads(text)
+
+
+# --- moments -------------------------------------------------------------------------------------------------------
+
+
+def encode_moment(moment: datetime) -> int:
+    """Microseconds since 1970, UTC; exact."""
+    since = moment - _EPOCH
+    return (since.days * _SECONDS_OF_A_DAY + since.seconds) * _MICROSECONDS_OF_A_SECOND + since.microseconds
+
+
+def decode_moment(microseconds: int) -> datetime:
+    """The inverse of ``encode_moment``: aware, UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def encode_optional_moment(moment: datetime | None) -> int | None:
+    """``encode_moment``, or None for None."""
+    return None if moment is None else encode_moment(moment)
+
+
+def decode_optional_moment(microseconds: int | None) -> datetime | None:
+    """``decode_moment``, or None for None."""
+    return None if microseconds is None else decode_moment(microseconds)
+
+
+# --- configurations ------------------------------------------------------------------------------------------------
+
+_CONFIG_ITEMS: Final = tuple(CONFIG_NAMES.items())
+_ENDPOINT_ITEMS: Final = tuple(ENDPOINT_NAMES.items())
+
+
+def encode_config(config: TenantDeployConfigSnapshot) -> str:
+    """The wire shape without its nulls."""
+    return encode_json(_config_dict(config))
+
+
+def decode_config(text: str | bytes) -> TenantDeployConfigSnapshot:
+    """The inverse of ``encode_config``."""
+    return config_from_dict(decode_json(text))
+
+
+def decode_optional_config(text: str | bytes | None) -> TenantDeployConfigSnapshot | None:
+    """``decode_config``, or None for None."""
+    return None if text is None else decode_config(text)
+
+
+def _config_dict(config: TenantDeployConfigSnapshot) -> dict[str, object]:
+    data: dict[str, object] = {}
+    for name, wire_name in _CONFIG_ITEMS:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if name == "network_endpoints":
+            if not value:
+                continue
+            value = [
+                {
+                    wire: text
+                    for attribute, wire in _ENDPOINT_ITEMS
+                    if (text := getattr(endpoint, attribute)) is not None
+                }
+                for endpoint in config.network_endpoints
+            ]
+        elif name == "source_tenant_deploy_config":
+            value = _config_dict(value)
+        data[wire_name] = value
+    return data
+
+
+# --- plans ---------------------------------------------------------------------------------------------------------
+
+
+def encode_rules(rules: PlanRules) -> str:
+    """JSON with every field; the health settings nested."""
+    health = rules.health
+    return encode_json(
+        {
+            "maxConcurrency": rules.max_concurrency,
+            "onConflict": str(rules.on_conflict),
+            "onFailure": str(rules.on_failure),
+            "holdAfterRollback": rules.hold_after_rollback,
+            "maxRetry": rules.max_retry,
+            "health": {
+                "intervalSeconds": health.interval_seconds,
+                "attempts": health.attempts,
+                "timeoutSeconds": health.timeout_seconds,
+                "path": health.path,
+                "versionKey": health.version_key,
+                "expect": health.expect,
+                "consecutive": health.consecutive,
+            },
+            "services": [dict(service) for service in rules.services],
+        }
+    )
+
+
+def decode_rules(text: str | bytes) -> PlanRules:
+    """The inverse of ``encode_rules``."""
+    data = decode_json(text)
+    health = data["health"]
+    return PlanRules(
+        max_concurrency=data["maxConcurrency"],
+        on_conflict=OnConflict(data["onConflict"]),
+        on_failure=OnFailure(data["onFailure"]),
+        hold_after_rollback=data["holdAfterRollback"],
+        max_retry=data["maxRetry"],
+        health=HealthSettings(
+            interval_seconds=health["intervalSeconds"],
+            attempts=health["attempts"],
+            timeout_seconds=health["timeoutSeconds"],
+            path=health["path"],
+            version_key=health["versionKey"],
+            expect=health["expect"],
+            consecutive=health["consecutive"],
+        ),
+        services=tuple(cast("list[Mapping[str, object]]", data["services"])),
+    )
+
+
+def encode_counts(counts: Mapping[TaskStatus, int]) -> str:
+    """One number per status, by code, without the zeros at the end."""
+    numbers = [counts.get(status, 0) for status in TASK_STATUSES]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return encode_json(numbers)
+
+
+def decode_counts(text: str | bytes) -> dict[TaskStatus, int]:
+    """The inverse of ``encode_counts``; statuses without a task are absent."""
+    numbers = cast("list[int]", decode_json(text))
+    return {status: number for status, number in zip(TASK_STATUSES, numbers, strict=False) if number}
+
+
+# --- tasks ---------------------------------------------------------------------------------------------------------
+
+_ZERO: Final = ord("0")
+
+
+@lru_cache(maxsize=4096)
+def encode_marks(marks: tuple[int, ...]) -> str:
+    """One character per stage, from ``0`` on: printable, so that marks travel in JSON and in any text column."""
+    return "".join([chr(_ZERO + mark) for mark in marks])
+
+
+@lru_cache(maxsize=4096)
+def decode_marks(text: str) -> tuple[int, ...]:
+    """The inverse of ``encode_marks``. Equal marks are one object: a hundred thousand tasks have few different ones."""
+    return tuple([ord(character) - _ZERO for character in text])
+
+
+def encode_failure(failure: FailureInfo | None) -> str | None:
+    """The wire shape; None for None."""
+    return None if failure is None else encode_json(failure.to_dict())
+
+
+def decode_failure(text: str | bytes | None) -> FailureInfo | None:
+    """The inverse of ``encode_failure``."""
+    return None if text is None else FailureInfo.from_dict(decode_json(text))
