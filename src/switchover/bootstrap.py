@@ -1,14 +1,14 @@
 """
 The composition root: the only module that names concrete adapters.
 
-``open_executor`` gives a running executor. When no other process drives the store, this one does; otherwise it hands its
-requests to the one that does, reads and follows events like any other, and takes over when that one is gone.
+``open_executor`` gives a running executor. When no other process drives the store, this one does; otherwise it hands
+its requests to the one that does, reads and follows events like any other, and takes over when that one is gone.
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -59,11 +59,11 @@ def make_store(url: str) -> ExecutionStore:
     parts = urlsplit(url)
     match parts.scheme:
         case "memory":
-            from switchover.adapters.stores.memory import MemoryExecutionStore  # noqa: PLC0415  # only what is used
+            from switchover.adapters.stores.memory import MemoryExecutionStore  # only what is used
 
             return MemoryExecutionStore()
         case "sqlite":
-            from switchover.adapters.stores.sqlite import SqliteExecutionStore  # noqa: PLC0415  # only what is used
+            from switchover.adapters.stores.sqlite import SqliteExecutionStore  # only what is used
 
             return SqliteExecutionStore(_sqlite_path(url))
         case _:
@@ -178,9 +178,7 @@ class Executor:
                 raise self.driver_failure
             await self._publisher.changed(seen)
 
-    async def events(
-        self, plan_id: int, since: int = 0, *, follow: bool = True
-    ) -> AsyncIterator[Event]:
+    async def events(self, plan_id: int, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """
         Events of a plan and of its tasks in commit order: history after position ``since``, then live.
 
@@ -271,17 +269,17 @@ def _owner() -> str:
 
 def _families(allow_list: AllowList, session: aiohttp.ClientSession) -> dict[str, Callable[[], TargetFamily]]:
     def redis() -> TargetFamily:
-        from switchover.adapters.targets.redis import RedisTargets  # noqa: PLC0415  # an extra
+        from switchover.adapters.targets.redis import RedisTargets  # an extra
 
         return RedisTargets(allow_list)
 
     def files() -> TargetFamily:
-        from switchover.adapters.targets.file import FileTargets  # noqa: PLC0415  # only what is used
+        from switchover.adapters.targets.file import FileTargets  # only what is used
 
         return FileTargets()
 
     def http() -> TargetFamily:
-        from switchover.adapters.targets.http import HttpTargets  # noqa: PLC0415  # only what is used
+        from switchover.adapters.targets.http import HttpTargets  # only what is used
 
         return HttpTargets(session)
 
@@ -300,7 +298,7 @@ async def open_executor(
     clock: Clock | None = None,
     grace_seconds: float = 5.0,
     store: ExecutionStore | None = None,
-) -> AsyncIterator[Executor]:
+) -> AsyncGenerator[Executor]:
     """
     Open a store and run an executor over it.
 

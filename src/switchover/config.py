@@ -21,7 +21,7 @@ PRIVATE_NETWORKS = (
     "::1/128",
     "fc00::/7",
 )
-"""The default allow-list: loopback, private and carrier networks. Link-local and metadata addresses are never allowed."""
+"""The default allow-list: loopback, private and carrier networks. Link-local addresses never are."""
 
 SETTINGS_FILE_VARIABLE = "SWITCHOVER_CONFIG"
 """Names the TOML file that settings are read from."""
@@ -37,23 +37,28 @@ class ExecutorSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SWITCHOVER_", extra="forbid", frozen=True)
 
-    health_check_interval_seconds: float = Field(3.0, ge=0, description="Wait after a failed round of a health check.")
-    health_check_max_attempts: int = Field(10, ge=1, description="Rounds of a health check at most.")
-    health_check_timeout_seconds: float = Field(2.0, gt=0, description="Limit of one health request.")
-    task_progress_interval_seconds: float = Field(10.0, gt=0, description="Time between two heartbeats of a task.")
-    step_timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a step that has no own.")
-    max_retry: int = Field(3, ge=0, description="Retries of one task at most.")
-    max_concurrency: int = Field(10, ge=1, description="Tasks of one plan that run at once at most.")
+    health_check_interval_seconds: float = Field(
+        default=3.0, ge=0, description="Wait after a failed round of a health check."
+    )
+    health_check_max_attempts: int = Field(default=10, ge=1, description="Rounds of a health check at most.")
+    health_check_timeout_seconds: float = Field(default=2.0, gt=0, description="Limit of one health request.")
+    task_progress_interval_seconds: float = Field(
+        default=10.0, gt=0, description="Time between two heartbeats of a task."
+    )
+    step_timeout_seconds: float = Field(default=60.0, gt=0, description="Deadline of a step that has no own.")
+    max_retry: int = Field(default=3, ge=0, description="Retries of one task at most.")
+    max_concurrency: int = Field(default=10, ge=1, description="Tasks of one plan that run at once at most.")
     recovery: Literal["continue", "pause"] = Field(
-        "continue", description="What a restart does with tasks that were RUNNING."
+        default="continue", description="What a restart does with tasks that were RUNNING."
     )
     endpoint_allow_list: tuple[str, ...] = Field(
-        PRIVATE_NETWORKS, description="Networks (CIDR) that health checks, targets and webhooks may reach."
+        default=PRIVATE_NETWORKS, description="Networks (CIDR) that health checks, targets and webhooks may reach."
     )
     services: tuple[dict[str, Any], ...] = Field(
-        (), description="The stage catalogue for plans that bring none; same shape as `services:` of a plan file."
+        default=(),
+        description="The stage catalogue for plans that bring none; same shape as `services:` of a plan file.",
     )
-    plan_file_max_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
+    plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
 
     @classmethod
     def settings_customise_sources(
@@ -64,6 +69,8 @@ class ExecutorSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the settings file."""
+        del dotenv_settings, file_secret_settings
         path = os.environ.get(SETTINGS_FILE_VARIABLE)
         if path is None:
             return init_settings, env_settings

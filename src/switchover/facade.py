@@ -98,9 +98,7 @@ class DeploymentTaskFacade:
         Raises:
             StoreUnavailableError: The outcome is unknown; ask for the plan before trying again.
         """
-        request = CreationRequest(
-            configs=configs, options=options, metadata=metadata, idempotency_key=idempotency_key
-        )
+        request = CreationRequest(configs=configs, options=options, metadata=metadata, idempotency_key=idempotency_key)
         return await self._operations().create(request)
 
     # Requests about running work
@@ -129,11 +127,11 @@ class DeploymentTaskFacade:
         """Roll back every task to which that applies; what has not started is cancelled."""
         return await self._by_plan("rollback", plan_id)
 
-    async def retry_task_by_tenant(self, tenant_id: str, from_checkpoint: bool = True) -> TaskOperationResult:
+    async def retry_task_by_tenant(self, tenant_id: str, from_checkpoint: bool = True) -> TaskOperationResult:  # noqa: FBT002  # as named in the interface
         """Run a failed task again, from its checkpoint or from scratch."""
         return await self._by_tenant("retry", tenant_id, from_checkpoint=from_checkpoint)
 
-    async def retry_task_by_plan(self, plan_id: int, from_checkpoint: bool = True) -> TaskOperationResult:
+    async def retry_task_by_plan(self, plan_id: int, from_checkpoint: bool = True) -> TaskOperationResult:  # noqa: FBT002  # as named in the interface
         """Run every failed task again."""
         return await self._by_plan("retry", plan_id, from_checkpoint=from_checkpoint)
 
@@ -199,7 +197,11 @@ class DeploymentTaskFacade:
     async def query_plan_status(self, plan_id: int) -> PlanStatusInfo:
         """One plan; ``found`` is False for an id that nobody knows."""
         plan = await self._store.load_plan(PlanId(plan_id))
-        return PlanStatusInfo.unknown(self.unknown_plan(plan_id), plan_id=plan_id) if plan is None else PlanStatusInfo.of(plan)
+        return (
+            PlanStatusInfo.unknown(self.unknown_plan(plan_id), plan_id=plan_id)
+            if plan is None
+            else PlanStatusInfo.of(plan)
+        )
 
     async def has_checkpoint(self, tenant_id: str) -> bool:
         """Whether a retry of the tenant's task could continue after a stage; False when the tenant is unknown."""
@@ -226,9 +228,7 @@ class DeploymentTaskFacade:
         """What is known about a tenant: lock, queue, hold, generation, last known good."""
         record = (await self._store.load_tenants([TenantId(tenant_id)])).get(TenantId(tenant_id))
         if record is None:
-            return TenantInfo(
-                tenant_id=TenantId(tenant_id), found=False, failure_info=self._unknown_tenant(tenant_id)
-            )
+            return TenantInfo(tenant_id=TenantId(tenant_id), found=False, failure_info=self._unknown_tenant(tenant_id))
         good = record.last_known_good
         return TenantInfo(
             tenant_id=record.tenant_id,

@@ -6,7 +6,7 @@ the driver in the order of arrival, and answered in the very commit that carries
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -91,7 +91,7 @@ class LocalOperations:
     async def create(self, request: CreationRequest, request_id: int | None = None) -> TaskCreationResult:
         """Read, validate and create: all or nothing."""
         configs = request.configs
-        large = not isinstance(configs, Sequence) or len(cast("Sequence[object]", configs)) > _LARGE_PLAN
+        large = not isinstance(configs, Sized) or len(configs) > _LARGE_PLAN
         # A large plan takes seconds: the loop, and with it what runs, must not stand still meanwhile.
         if large:
             draft = await asyncio.to_thread(self._factory.read, configs, request.options, request.metadata)
@@ -157,9 +157,7 @@ class LocalOperations:
         exists = draft.plan_id is not None and await self._store.load_plan(draft.plan_id) is not None
         return StoreFacts(plan_exists=exists, tenants=await self._store.load_tenants(tenant_ids))
 
-    def _refusal(
-        self, code: ErrorCode, message: str, count: int, findings: tuple[Finding, ...]
-    ) -> TaskCreationResult:
+    def _refusal(self, code: ErrorCode, message: str, count: int, findings: tuple[Finding, ...]) -> TaskCreationResult:
         errors = sum(1 for finding in findings if finding.is_error)
         more = f" (and {errors - 1} more errors)" if errors > 1 else ""
         failure = FailureInfo(
@@ -303,7 +301,9 @@ class RemoteOperations:
             if request is not None and request.answer is not None:
                 answer: dict[str, Any] = orjson.loads(request.answer)
                 if "internalError" in answer:
-                    raise StoreUnavailableError(f"the driving process could not carry out {verb}: {answer['internalError']}")
+                    raise StoreUnavailableError(
+                        f"the driving process could not carry out {verb}: {answer['internalError']}"
+                    )
                 return answer
             if waited >= self._patience_seconds:
                 driver = await self._store.driver()
@@ -360,7 +360,7 @@ class Inbox:
                     reason=payload["reason"],
                 )
                 await self._operations.operate(operation, request.request_id)
-        except Exception as error:  # a service loop: one bad request must not end it
+        except Exception as error:  # noqa: BLE001  # a service loop: one bad request must not end it
             _log.exception("a request of another process failed", request_id=request.request_id, verb=request.verb)
             await self._operations.fail(request.request_id, error)
 
@@ -405,10 +405,8 @@ def _created(plan_id: PlanId, total: int, findings: tuple[Finding, ...]) -> Task
 
 def _plain_configs(configs: object) -> object:
     """What can travel as JSON: models become mappings, the rest stays what it is."""
-    if isinstance(configs, (str, bytes, Mapping)) or configs is None:
-        return configs
-    try:
-        items = list(cast("Sequence[object]", configs))
-    except TypeError:
-        return configs
+    given: object = configs
+    if isinstance(configs, str | bytes | Mapping) or not isinstance(configs, Iterable):
+        return given
+    items = cast("Iterable[object]", configs)
     return [item.to_dict() if isinstance(item, TenantDeployConfig) else item for item in items]

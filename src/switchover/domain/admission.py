@@ -53,6 +53,8 @@ class Candidate(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Admission:
     """
+    The decision about one plan.
+
     Attributes:
         starts: Ordinals to start now, in this order.
         waits: Why the others that were looked at wait. Those after the last free slot are not looked at.
@@ -66,9 +68,14 @@ class Waiting(Protocol):
     """What tells whether a task waits for a slot: a task, or the little that a store lists about it."""
 
     @property
-    def status(self) -> TaskStatus: ...
+    def status(self) -> TaskStatus:
+        """Where it stands."""
+        ...
+
     @property
-    def pending_operation(self) -> Operation | None: ...
+    def pending_operation(self) -> Operation | None:
+        """What was asked for and has not taken effect."""
+        ...
 
 
 def queue_class(task: Waiting) -> QueueClass | None:
@@ -86,7 +93,9 @@ def queue_class(task: Waiting) -> QueueClass | None:
     return None
 
 
-def blocking_reason(plan: PlanView, candidate: Candidate, *, line_stopped: bool) -> WaitReason | None:
+def blocking_reason(  # noqa: PLR0911  # one return a rule
+    plan: PlanView, candidate: Candidate, *, line_stopped: bool
+) -> WaitReason | None:
     """What keeps the candidate from starting even if a slot is free; None when nothing does."""
     rollback = candidate.queue is QueueClass.ROLLBACK
     if candidate.held:

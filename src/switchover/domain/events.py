@@ -1,8 +1,8 @@
 """
 Events: what happened, numbered, for ever.
 
-One shape serves every type (behaviour, section 10): the types differ in their name and in ``data`` alone, so a class per
-name would be forty classes without a member (ADR 0005). ``EventType`` is the registry; stores keep its ``code``.
+One shape serves every type (behaviour, section 10): the types differ in their name and in ``data`` alone, so a class
+per name would be forty classes without a member (ADR 0005). ``EventType`` is the registry; stores keep its ``code``.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ task, never to a lost lock. Source: behaviour, section 11.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from switchover.domain.task import TaskStatus, TaskView
 
@@ -104,7 +104,11 @@ class TransitionInstrumentation(Protocol):
         ...
 
     def after_transition(
-        self, source: TaskStatus, target: TaskStatus, success: bool, context: "TaskTransitionContext"
+        self,
+        source: TaskStatus,
+        target: TaskStatus,
+        success: bool,  # noqa: FBT001  # the signature that the specification gives
+        context: "TaskTransitionContext",
     ) -> None:
         """Called after the transition was made or refused."""
         ...
@@ -190,7 +194,7 @@ class Policies:
         Raises:
             TypeError: An object implements none, or a second one implements a point that takes one.
         """
-        chosen: dict[str, object] = {}
+        chosen: dict[str, Any] = {}
         watchers: list[TransitionInstrumentation] = []
         for candidate in objects:
             names = [name for name, protocol in _POINTS.items() if isinstance(candidate, protocol)]
@@ -204,7 +208,7 @@ class Policies:
                     msg = f"two policies for {name}: {chosen[name]!r} and {candidate!r}; give one"
                     raise TypeError(msg)
                 chosen[name] = candidate
-        return Policies(**chosen, instrumentation=tuple(watchers))  # type: ignore[arg-type]  # sorted by protocol above
+        return Policies(**chosen, instrumentation=tuple(watchers))
 
 
 _POINTS: Mapping[str, type] = {

@@ -1,11 +1,11 @@
 """
 Every rule about a status: both transition tables, their guards and actions, and how a plan's status is derived.
 
-The theory first. A status changes along an edge of a table, or not at all. An edge has a guard, which only reads, and an
-action, which only says which fields change with the status. Neither knows the store, the clock or the engine: what they
-may know is in the transition context. The machine keeps no current state; it is a lookup over a table that is built
-once, when the policies are known. What a table does not list is illegal: it is refused, and costs no sequence id, no
-event and no version.
+The theory first. A status changes along an edge of a table, or not at all. An edge has a guard, which only reads, and
+an action, which only says which fields change with the status. Neither knows the store, the clock or the engine: what
+they may know is in the transition context. The machine keeps no current state; it is a lookup over a table that is
+built once, when the policies are known. What a table does not list is illegal: it is refused, and costs no sequence
+id, no event and no version.
 
 A plan's status has edges too, but where a plan *settles* is not decided by anybody: it is derived from its tasks
 (``settled_status``), once per run, in the commit of the task that settled last.
@@ -78,7 +78,9 @@ class Transitioned(Protocol):
     """A context that carries the instant of the attempt."""
 
     @property
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """When."""
+        ...
 
 
 Status = TypeVar("Status", bound=StrEnum)

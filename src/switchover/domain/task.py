@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import IntFlag, StrEnum
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, cast
 
 from switchover.domain.values import evolver
 from switchover.errors import ErrorCode, ErrorType
@@ -41,9 +41,12 @@ class TaskKey(NamedTuple):
         return TaskKey(PlanId(int(plan)), int(ordinal))
 
 
+_MOST_DIGITS = 18
+
+
 def _is_id(text: str) -> bool:
     # The length keeps the number inside 63 bits, which is what a store can hold.
-    return text.isascii() and text.isdigit() and len(text) <= 18 and (text == "0" or text[0] != "0")
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and (text == "0" or text[0] != "0")
 
 
 class TaskStatus(StrEnum):
@@ -192,7 +195,8 @@ class FailureInfo:
         failed_at = data["failedAt"]
         point: FailurePoint | None = None
         if isinstance(failed_at, Mapping):
-            stage, step = failed_at["stage"], failed_at["step"]
+            place = cast("Mapping[str, object]", failed_at)
+            stage, step = place["stage"], place["step"]
             point = FailurePoint(stage=None if stage is None else str(stage), step=None if step is None else str(step))
         return FailureInfo(
             error_code=ErrorCode(str(data["errorCode"])),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from itertools import repeat
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
 
@@ -20,7 +20,7 @@ def evolver(cls: type[Value]) -> Callable[..., Value]:
     the fields as they are, in C, and does not run ``__init__``: for classes without ``__post_init__`` the result is the
     same, except that a misspelt field is the caller's AttributeError.
     """
-    names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # a dataclass, by contract
+    names = tuple(field.name for field in fields(cast("Any", cls)))
     read = attrgetter(*names)
     new = cls.__new__
 

@@ -117,7 +117,9 @@ class Verdict:
         return self.effect is not None
 
 
-def decide(task: TaskView, operation: Operation, facts: VerbFacts) -> Verdict:
+def decide(  # noqa: C901, PLR0911  # one case a cell of the table
+    task: TaskView, operation: Operation, facts: VerbFacts
+) -> Verdict:
     """
     Accept or refuse one request about one task; the first refusal in the order of interfaces, section 1.
 

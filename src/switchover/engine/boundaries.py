@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from switchover.domain.events import EventType
+from switchover.domain.plan import OnFailure
 from switchover.domain.stage import TaskStage
 from switchover.domain.state_machine import TransitionOutcome
 from switchover.domain.task import (
@@ -21,7 +22,6 @@ from switchover.domain.task import (
     StageMark,
     TaskStatus,
 )
-from switchover.domain.plan import OnFailure
 from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.engine.state_manager import TaskEdit, TaskStateManager
@@ -126,7 +126,7 @@ class Boundaries:
         edit = change.task(record)
         try:
             decide(edit)
-        except Exception as error:  # whatever a policy raises
+        except Exception as error:  # noqa: BLE001  # a policy may raise anything, and it is recorded
             _log.exception("a policy raised; the task fails", task_id=record.task.task_id)
             edit.abandon()
             change = self._manager.change(plan)
@@ -145,13 +145,10 @@ class Boundaries:
         """
         change = self._manager.change(plan)
         edit = change.task(record)
-        if (
-            pause
-            and record.task.status is TaskStatus.RUNNING
-            and record.task.pending_operation in {None, Operation.PAUSE}
-        ):
-            if edit.transition(TaskStatus.PAUSED, recovering=True) is _DONE:
-                edit.emit(EventType.TASK_PAUSED, {"reason": "restart"})
+        # What rolls back has no edge to PAUSED, and goes on.
+        pausing = pause and record.task.pending_operation in {None, Operation.PAUSE}
+        if pausing and edit.transition(TaskStatus.PAUSED, recovering=True) is _DONE:
+            edit.emit(EventType.TASK_PAUSED, {"reason": "restart"})
         if edit.task.status.holds_slot:
             edit.raise_generation()
             work = work_of(record)
@@ -228,7 +225,7 @@ class Boundaries:
         retrying = edit.task.retrying
         if edit.transition(TaskStatus.CANCELLED) is _DONE:
             edit.emit(EventType.TASK_CANCELLED)
-            self._retry_completed(edit, retrying, success=False)
+            self._retry_completed(edit, retrying=retrying, success=False)
 
     # Inside
 
@@ -247,7 +244,7 @@ class Boundaries:
             return
         if pending is Operation.CANCEL and edit.transition(TaskStatus.CANCELLED) is _DONE:
             edit.emit(EventType.TASK_CANCELLED)
-            self._retry_completed(edit, retrying, success=False)
+            self._retry_completed(edit, retrying=retrying, success=False)
             return
         if self._should_pause(edit) and edit.transition(TaskStatus.PAUSED) is _DONE:
             edit.emit(EventType.TASK_PAUSED, {"reason": "stop-line"} if edit.task.line_held else None)
@@ -266,7 +263,7 @@ class Boundaries:
             return False
         edit.change.store(RecordLastKnownGood(edit.record.tenant_id, edit.record.config))
         edit.emit(EventType.TASK_COMPLETED)
-        self._retry_completed(edit, retrying, success=True)
+        self._retry_completed(edit, retrying=retrying, success=True)
         return True
 
     def _next_stage(self, edit: TaskEdit) -> None:
@@ -306,7 +303,7 @@ class Boundaries:
         retrying = edit.task.retrying
         edit.transition(TaskStatus.FAILED, failure=failure)
         edit.emit(EventType.TASK_FAILED, None, failure)
-        self._retry_completed(edit, retrying, success=False)
+        self._retry_completed(edit, retrying=retrying, success=False)
         if edit.change.plan.plan.rules.on_failure is OnFailure.AUTO:
             self._begin_rollback(edit)
 
@@ -321,7 +318,7 @@ class Boundaries:
         if retrying:
             # It ends the retry's run, so it tells of the status that the run ended in.
             after_rollback, edit.task = edit.task, before_rollback
-            self._retry_completed(edit, retrying, success=succeeded)
+            self._retry_completed(edit, retrying=retrying, success=succeeded)
             edit.task = after_rollback
         edit.emit(EventType.TASK_ROLLING_BACK)
         self._next_restore(edit)
@@ -352,7 +349,7 @@ class Boundaries:
             f"the rollback of task {record.task.task_id} failed, so nobody knows what its services hold",
         )
 
-    def _retry_completed(self, edit: TaskEdit, retrying: bool, *, success: bool) -> None:
+    def _retry_completed(self, edit: TaskEdit, *, retrying: bool, success: bool) -> None:
         if retrying:
             edit.emit(EventType.TASK_RETRY_COMPLETED, {"success": success})
 

@@ -41,12 +41,12 @@ class BrakeService:
         held = brakes.holds.get(tenant_id)
         if held is not None:
             message = f"tenant {tenant_id} is on hold already, since {held.since:%Y-%m-%d %H:%M:%S} UTC: {held.reason}"
-            return await self._done(TargetType.TENANT, tenant_id, "ON_HOLD", message, (), reply)
+            return await self._done(TargetType.TENANT, tenant_id, "ON_HOLD", message, reply)
         hold = Hold(reason=reason, since=self.orchestrator.clock.now())
         brakes.holds[tenant_id] = hold
         message = f"tenant {tenant_id} is on hold; what runs goes on, nothing new starts until `switchover unhold`"
         _log.info("hold", tenant_id=tenant_id, reason=reason)
-        return await self._done(TargetType.TENANT, tenant_id, "ON_HOLD", message, (SetHold(tenant_id, hold),), reply)
+        return await self._done(TargetType.TENANT, tenant_id, "ON_HOLD", message, reply, SetHold(tenant_id, hold))
 
     async def unhold(self, tenant_id: TenantId, reason: str, reply: Reply | None = None) -> OperationOutcome:
         """What waited for the tenant may start."""
@@ -57,7 +57,7 @@ class BrakeService:
         del brakes.holds[tenant_id]
         _log.info("unhold", tenant_id=tenant_id, reason=reason)
         message = f"the hold of tenant {tenant_id} is lifted"
-        outcome = await self._done(TargetType.TENANT, tenant_id, "FREE", message, (SetHold(tenant_id, None),), reply)
+        outcome = await self._done(TargetType.TENANT, tenant_id, "FREE", message, reply, SetHold(tenant_id, None))
         self.orchestrator.scheduler.released_hold(tenant_id)
         return outcome
 
@@ -68,13 +68,13 @@ class BrakeService:
             message = (
                 f"the line is stopped already, since {brakes.line.since:%Y-%m-%d %H:%M:%S} UTC: {brakes.line.reason}"
             )
-            return await self._done(TargetType.LINE, "line", "STOPPED", message, (), reply)
+            return await self._done(TargetType.LINE, "line", "STOPPED", message, reply)
         brakes.line = StopLine(reason=reason, since=self.orchestrator.clock.now())
         _log.warning("the line is stopped", reason=reason)
         message = (
             "the line is stopped: running tasks are held at their next stage boundary, none starts; rollbacks go on"
         )
-        return await self._done(TargetType.LINE, "line", "STOPPED", message, (SetLine(brakes.line),), reply)
+        return await self._done(TargetType.LINE, "line", "STOPPED", message, reply, SetLine(brakes.line))
 
     async def start_line(self, reply: Reply | None = None) -> OperationOutcome:
         """Whatever the stop-line held goes on, in the order from before."""
@@ -86,7 +86,7 @@ class BrakeService:
         brakes.line = None
         _log.info("the line starts")
         message = "the line runs again"
-        outcome = await self._done(TargetType.LINE, "line", "RUNNING", message, (SetLine(None),), reply)
+        outcome = await self._done(TargetType.LINE, "line", "RUNNING", message, reply, SetLine(None))
         await self.resume_line_held()
         orchestrator.scheduler.wake_all()
         return outcome
@@ -133,7 +133,7 @@ class BrakeService:
         if key is None:
             message = f"no task of tenant {tenant_id!r} is known, so nobody knows its targets; run a plan for it first"
             return await self._refused(TargetType.TENANT, tenant_id, ErrorCode.UNKNOWN_TENANT, message, reply)
-        outcome = OperationOutcome(TargetType.TENANT, tenant_id, True, "ADOPTED")
+        outcome = OperationOutcome(TargetType.TENANT, tenant_id, final_status="ADOPTED")
         changes: list[Change] = []
         await self._adopt(key, outcome, changes)
         if outcome.refused:
@@ -147,7 +147,7 @@ class BrakeService:
         if plan is None:
             message = f"no plan {plan_id} is known; see `switchover get plans`"
             return await self._refused(TargetType.PLAN, str(plan_id), ErrorCode.UNKNOWN_PLAN, message, reply)
-        outcome = OperationOutcome(TargetType.PLAN, str(plan_id), True, str(plan.plan.status))
+        outcome = OperationOutcome(TargetType.PLAN, str(plan_id), final_status=str(plan.plan.status))
         changes: list[Change] = []
         after = 0
         while page := await orchestrator.store.list_tasks(plan_id, statuses=None, after=after, limit=_PAGE):
@@ -208,16 +208,16 @@ class BrakeService:
         target_id: str,
         status: str,
         message: str,
-        changes: Sequence[Change],
         reply: Reply | None,
+        *changes: Change,
     ) -> OperationOutcome:
-        outcome = OperationOutcome(target_type, target_id, True, status, None, message)
+        outcome = OperationOutcome(target_type, target_id, final_status=status, message=message)
         return await self._concluded(outcome, changes, reply)
 
     async def _refused(
         self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None
     ) -> OperationOutcome:
-        outcome = OperationOutcome(target_type, target_id, False)
+        outcome = OperationOutcome(target_type, target_id)
         outcome.refuse(self._failure(code, message))
         return await self._concluded(outcome, (), reply)
 

@@ -1,9 +1,9 @@
 """
 CheckpointService: when a checkpoint is saved, used and cleared.
 
-A checkpoint is not a thing of its own: it is the CHECKPOINTED mark of each stage, committed with the task's state at the
-boundary, so the two cannot disagree. It is cleared by the actions of the state machine on COMPLETED, CANCELLED and when
-a rollback begins, and kept on PAUSED and FAILED. Source: behaviour, section 9.
+A checkpoint is not a thing of its own: it is the CHECKPOINTED mark of each stage, committed with the task's state at
+the boundary, so the two cannot disagree. It is cleared by the actions of the state machine on COMPLETED, CANCELLED
+and when a rollback begins, and kept on PAUSED and FAILED. Source: behaviour, section 9.
 """
 
 from switchover.domain.policies import CheckpointPolicy

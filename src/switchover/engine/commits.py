@@ -1,8 +1,8 @@
 """
 Group commit: one writer, and whatever became ready while the last commit was being made durable goes into the next.
 
-There is no timer: an idle store commits at once, a busy one batches by itself. Entries are applied in the order in which
-they were decided, each is awaited by whoever decided it, and nobody sees an event before it is durable.
+There is no timer: an idle store commits at once, a busy one batches by itself. Entries are applied in the order in
+which they were decided, each is awaited by whoever decided it, and nobody sees an event before it is durable.
 
 A store that is away delays and loses nothing: the same batch is tried again until it is in, and the process says so. A
 store that somebody else writes (``StoreConflictError``) ends the driving: this process is no longer the one.
@@ -128,31 +128,11 @@ class GroupCommit:
 
     async def _commit(self, batch: list[Pending]) -> bool:
         entries = [pending.entry for pending in batch]
-        now = self.clock.now()
-        frozen: set[int] = set()
-        for pending in reversed(batch):
-            # A plan is written once per batch: as of its last entry, which is where all its counters stand now.
-            for plan in pending.plans:
-                if id(plan) not in frozen:
-                    frozen.add(id(plan))
-                    pending.entry.plans.append(plan.freeze(now))
+        self._freeze_plans(batch)
         started = self.clock.monotonic()
-        delay = _FIRST_RETRY_SECONDS
-        result: CommitResult | None = None
-        while result is None:
-            try:
-                result = await self.store.commit(self.lease, entries)
-            except StoreUnavailableError as error:
-                self._note_unavailable(error)
-                await self.clock.sleep(delay)
-                delay = min(delay * 2, _LAST_RETRY_SECONDS)
-            except StorageError as error:
-                self._stop(error, batch)
-                return False
-            except Exception as error:  # a store that breaks its promise must not let work go on undurably
-                _log.exception("the store raised what it must not raise")
-                self._stop(StorageError(f"the store failed in an unforeseen way: {error!r}"), batch)
-                return False
+        result = await self._write(batch, entries)
+        if result is None:
+            return False
         self._note_available()
         statistics = self.statistics
         statistics.commits += 1
@@ -160,6 +140,40 @@ class GroupCommit:
         statistics.largest_batch = max(statistics.largest_batch, len(batch))
         statistics.seconds += self.clock.monotonic() - started
         self.on_durable(entries, result)
+        self._release(batch)
+        return True
+
+    def _freeze_plans(self, batch: list[Pending]) -> None:
+        """Write each plan once per batch: with its last entry, which is where all its counters stand now."""
+        now = self.clock.now()
+        frozen: set[int] = set()
+        for pending in reversed(batch):
+            for plan in pending.plans:
+                if id(plan) not in frozen:
+                    frozen.add(id(plan))
+                    pending.entry.plans.append(plan.freeze(now))
+
+    async def _write(self, batch: list[Pending], entries: list[Entry]) -> CommitResult | None:
+        """Try until the batch is in; None when it never will be."""
+        delay = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await self.store.commit(self.lease, entries)
+            except StoreUnavailableError as error:
+                self._note_unavailable(error)
+                await self.clock.sleep(delay)
+                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+            except StorageError as error:
+                self._stop(error, batch)
+                return None
+            except Exception as error:  # noqa: BLE001  # recorded below
+                # A store that breaks its promise must not let work go on undurably.
+                _log.exception("the store raised what it must not raise")
+                self._stop(StorageError(f"the store failed in an unforeseen way: {error!r}"), batch)
+                return None
+
+    def _release(self, batch: list[Pending]) -> None:
+        """Tell whoever waits, and forget what nobody works on any more."""
         residents = self.residents
         for pending in batch:
             for task in pending.tasks:
@@ -172,7 +186,6 @@ class GroupCommit:
                     residents.release_plan(plan)
             if not pending.durable.done():
                 pending.durable.set_result(None)
-        return True
 
     def _note_unavailable(self, error: StoreUnavailableError) -> None:
         health = self.health

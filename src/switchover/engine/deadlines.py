@@ -1,9 +1,9 @@
 """
 Deadlines of steps: one loop watches all of them.
 
-Each running task has one ``Deadline`` object that it arms for each step. The heap holds at most one entry per task; when
-an entry comes due and the deadline was moved meanwhile, it goes back with its new moment. So arming costs nothing in the
-common case, and the heap does not grow with the number of steps.
+Each running task has one ``Deadline`` object that it arms for each step. The heap holds at most one entry per task;
+when an entry comes due and the deadline was moved meanwhile, it goes back with its new moment. So arming costs
+nothing in the common case, and the heap does not grow with the number of steps.
 """
 
 import asyncio

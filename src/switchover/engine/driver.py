@@ -1,8 +1,8 @@
 """
 Driver: everything that one process needs while it is the one that commits.
 
-It comes to life with a lease, reads what the store knows, picks up what an earlier driver left behind, and ends with the
-lease. A process that only records requests has a driver too: one that starts no task.
+It comes to life with a lease, reads what the store knows, picks up what an earlier driver left behind, and ends with
+the lease. A process that only records requests has a driver too: one that starts no task.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from switchover.engine.braking import BrakeService
 from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.commits import GroupCommit
 from switchover.engine.deadlines import DeadlineScheduler
-from switchover.engine.executor import StageSource, StepLimits, TaskExecutor
+from switchover.engine.executor import StageSource, TaskExecutor
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.orchestrator import PlanOrchestrator
 from switchover.engine.publisher import EventPublisher
@@ -25,7 +25,6 @@ from switchover.engine.recovery import Recovery
 from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Brakes, TaskStateManager
 from switchover.errors import StorageError
-from switchover.domain.task import TaskKey
 from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore, Runtime, StepServices
 
 _DRAIN_SECONDS = 5.0
@@ -106,7 +105,7 @@ class Driver:
             commits=self.commits,
             heartbeat=self.heartbeat,
             deadlines=self._deadlines,
-            limits=StepLimits(step_timeout_seconds=self.options.step_timeout_seconds),
+            step_timeout_seconds=self.options.step_timeout_seconds,
             clock=self.clock,
         )
         self.scheduler = TaskScheduler(

@@ -59,46 +59,28 @@ class StoredPreImages:
         return self._kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepLimits:
-    """Deadlines of steps in seconds, and how one that has no own is limited."""
-
-    step_timeout_seconds: float
-
-
+@dataclass(slots=True, eq=False, kw_only=True)
 class TaskExecutor:
     """
     Runs tasks that were given a slot.
 
-    Args:
+    Attributes:
         stages: Where a task's stages come from.
         services: What built-in steps work with.
+        step_timeout_seconds: Deadline of a step that has no own.
+        stopping: The process is about to stop: a run ends at its next boundary, to be picked up by the next driver.
     """
 
-    def __init__(
-        self,
-        *,
-        boundaries: Boundaries,
-        stages: StageSource,
-        services: StepServices,
-        store: ExecutionStore,
-        commits: GroupCommit,
-        heartbeat: HeartbeatScheduler,
-        deadlines: DeadlineScheduler,
-        limits: StepLimits,
-        clock: Clock,
-    ) -> None:
-        self._boundaries = boundaries
-        self._stages = stages
-        self._services = services
-        self._store = store
-        self._commits = commits
-        self._heartbeat = heartbeat
-        self._deadlines = deadlines
-        self._limits = limits
-        self._clock = clock
-        self.stopping = False
-        """The process is about to stop: a run ends at its next boundary, to be picked up by the next driver."""
+    boundaries: Boundaries
+    stages: StageSource
+    services: StepServices
+    store: ExecutionStore
+    commits: GroupCommit
+    heartbeat: HeartbeatScheduler
+    deadlines: DeadlineScheduler
+    step_timeout_seconds: float
+    clock: Clock
+    stopping: bool = False
 
     def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:
         """
@@ -118,11 +100,11 @@ class TaskExecutor:
             switch_config=record.config,
             stage="",
             rolling_back=False,
-            pre_images=StoredPreImages(self._store, self._commits, record, ""),
+            pre_images=StoredPreImages(self.store, self.commits, record, ""),
             run_step=_not_running,
             log=_log,
             health=plan.plan.rules.health,
-            services=self._services,
+            services=self.services,
         )
 
     async def run(self, plan: PlanRecord, record: TaskRecord, started: asyncio.Future[None]) -> None:
@@ -137,14 +119,14 @@ class TaskExecutor:
         """
         await started
         run = _Run(self, plan, record)
-        with self._heartbeat.running(record):
+        with self.heartbeat.running(record):
             while not self.stopping and (work := work_of(record)) is not None:
                 await (await run.do(work))
 
     def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
         try:
-            stages = tuple(self._stages(plan, record))
-        except Exception as error:  # a user's factory may raise anything
+            stages = tuple(self.stages(plan, record))
+        except Exception as error:  # noqa: BLE001  # a user's factory may raise anything
             _log.warning("the stages cannot be made", task_id=record.task.task_id, error=repr(error))
             return _Broken.all(record, f"the stages cannot be made: {error!r}")
         names = tuple(stage.name for stage in stages)
@@ -160,7 +142,7 @@ class TaskExecutor:
     def seconds_for(self, step: StageStep, context: TaskRuntimeContext) -> float:
         """The step's own deadline, or the one of the settings."""
         own = getattr(step, "deadline_seconds", None)
-        return self._limits.step_timeout_seconds if own is None else float(own(context))
+        return self.step_timeout_seconds if own is None else float(own(context))
 
 
 async def _not_running(step: StageStep) -> None:
@@ -175,13 +157,13 @@ class _Run:
         self._executor = executor
         self._plan = plan
         self._record = record
-        self._deadline = Deadline(executor._deadlines)
+        self._deadline = Deadline(executor.deadlines)
         self._step: str | None = None
 
     async def do(self, work: Work) -> asyncio.Future[None]:
         """Run or restore one stage, and decide what follows."""
         executor, plan, record = self._executor, self._plan, self._record
-        boundaries = executor._boundaries
+        boundaries = executor.boundaries
         failure = await self._attempt(work)
         if work.restoring:
             if failure is None:
@@ -204,7 +186,7 @@ class _Run:
         context.rolling_back = work.restoring
         context.config = self._config(work)
         executor = self._executor
-        context.pre_images = StoredPreImages(executor._store, executor._commits, record, stage.name)
+        context.pre_images = StoredPreImages(executor.store, executor.commits, record, stage.name)
         try:
             if work.restoring:
                 await stage.rollback.rollback(record.task, context)
@@ -213,8 +195,8 @@ class _Run:
                     await self._run_step(step)
         except StorageError:
             raise
-        except Exception as error:  # the stage loop: whatever a step raises fails the stage
-            return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor._clock.now())
+        except Exception as error:  # noqa: BLE001  # the stage loop: whatever a step raises fails the stage
+            return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor.clock.now())
         return None
 
     def _config(self, work: Work) -> TenantDeployConfigSnapshot:

@@ -15,6 +15,8 @@ from switchover.spi import ExecutionStore, Hold, StopLine, StoredTask
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """
+    The answer.
+
     Attributes:
         cause: A short stable name; NOT_WAITING when nothing has to happen first.
         reason: One sentence.
@@ -109,7 +111,9 @@ def _cause(facts: _Facts) -> tuple[str, str, str]:
     )
 
 
-def _explained(facts: _Facts, task: TaskAggregate, reason: WaitReason) -> tuple[str, str]:
+def _explained(  # noqa: PLR0911  # one answer a reason
+    facts: _Facts, task: TaskAggregate, reason: WaitReason
+) -> tuple[str, str]:
     plan_id, tenant_id = task.key.plan_id, task.tenant_id
     match reason:
         case WaitReason.HELD:

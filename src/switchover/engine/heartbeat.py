@@ -4,7 +4,7 @@ HeartbeatScheduler: one loop beats for every running task.
 The interval is the same for all, so whoever was served last is due last: a dict in insertion order is the whole queue.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from switchover.engine.alarm import Alarm
@@ -30,7 +30,7 @@ class HeartbeatScheduler:
         """How late the last heartbeat was."""
 
     @contextmanager
-    def running(self, record: TaskRecord) -> Iterator[None]:
+    def running(self, record: TaskRecord) -> Generator[None]:
         """Beat for the task while the context is open; the first beat comes one interval after it was opened."""
         if not self._due:
             self._alarm.ring()

@@ -1,22 +1,21 @@
 """
 PlanOrchestrator: carries out what operators ask, by task, by tenant and by plan.
 
-A request is decided by ``verbs.decide`` on what is true at one instant and is durable when the answer is given. Whatever
-takes a tenant's lock (a new plan, a retry or rollback of a settled task) does so one after another, each on what the one
-before has committed; everything that only gives locks back needs no such order.
+A request is decided by ``verbs.decide`` on what is true at one instant and is durable when the answer is given.
+Whatever takes a tenant's lock (a new plan, a retry or rollback of a settled task) does so one after another, each on
+what the one before has committed; everything that only gives locks back needs no such order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
-from switchover.domain.plan import PlanStatus
 from switchover.domain.events import EventType
+from switchover.domain.plan import PlanStatus
 from switchover.domain.task import (
-    FailureInfo,
     Operation,
     PlanId,
     TargetType,
@@ -66,7 +65,7 @@ class PlanOrchestrator:
     # New plans
 
     @asynccontextmanager
-    async def admission(self) -> AsyncIterator[None]:
+    async def admission(self) -> AsyncGenerator[None]:
         """While open, nobody else takes a lock, and what the store says about locks is complete."""
         async with self._acquiring:
             await self.manager.commits.flush()
@@ -128,13 +127,15 @@ class PlanOrchestrator:
             if plan is None or record is None:
                 message = f"no task {key.task_id} is known; see `switchover get plans`"
                 return await self._refuse(TargetType.TASK, key.task_id, ErrorCode.UNKNOWN_TASK, message, reply)
-            tenants = await self.store.load_tenants([record.tenant_id]) if acquires else {}
-            verdict = self._decide(plan, record.task, operation, tenants.get(record.tenant_id), from_checkpoint)
+            tenants: Mapping[TenantId, TenantRecord] = {}
+            if acquires:
+                tenants = await self.store.load_tenants([record.tenant_id])
+            tenant = tenants.get(record.tenant_id)
+            verdict = self._decide(plan, record.task, operation, tenant, from_checkpoint=from_checkpoint)
             if verdict.code is not None:
                 failure = refused(verdict.code, verdict.message, self.clock.now())
-                outcome = OperationOutcome(
-                    TargetType.TASK, key.task_id, False, str(record.task.status), failure, verdict.message
-                )
+                outcome = OperationOutcome(TargetType.TASK, key.task_id, final_status=str(record.task.status))
+                outcome.refuse(failure)
                 await self._answer(outcome, reply)
                 return outcome
             change = self.manager.change(plan)
@@ -143,10 +144,8 @@ class PlanOrchestrator:
             outcome = OperationOutcome(
                 TargetType.TASK,
                 key.task_id,
-                True,
-                str(record.task.status),
-                None,
-                accepted_message(record.task, operation, verdict),
+                final_status=str(record.task.status),
+                message=accepted_message(record.task, operation, verdict),
             )
             await self._make_durable(change, outcome, reply)
             self.scheduler.enqueue(plan, record)
@@ -170,7 +169,7 @@ class PlanOrchestrator:
                 message = f"no plan {plan_id} is known; see `switchover get plans`"
                 return await self._refuse(TargetType.PLAN, str(plan_id), ErrorCode.UNKNOWN_PLAN, message, reply)
             stack.enter_context(self.residents.pin(plan))
-            outcome = OperationOutcome(TargetType.PLAN, str(plan_id), True, str(plan.plan.status))
+            outcome = OperationOutcome(TargetType.PLAN, str(plan_id), final_status=str(plan.plan.status))
             refusal = _plan_refusal(plan, operation)
             if refusal is not None:
                 outcome.refuse(refused(ErrorCode.ILLEGAL_STATE, refusal, self.clock.now()))
@@ -209,7 +208,7 @@ class PlanOrchestrator:
                 task.key
                 for task in page
                 if task.key in tasks
-                or self._on_plan_task(plan, task, operation, tenants, from_checkpoint).effect
+                or self._on_plan_task(plan, task, operation, tenants, from_checkpoint=from_checkpoint).effect
                 not in {None, Effect.NOTHING}
             ]
         )
@@ -217,7 +216,7 @@ class PlanOrchestrator:
         for stored in page:
             record = tasks.get(stored.key)
             task = stored if record is None else record.task
-            verdicts.append((task, self._on_plan_task(plan, task, operation, tenants, from_checkpoint)))
+            verdicts.append((task, self._on_plan_task(plan, task, operation, tenants, from_checkpoint=from_checkpoint)))
         applies = [(task, verdict) for task, verdict in verdicts if verdict.accepted]
         change = self.manager.change(plan)
         self._plan_itself(change, operation, any_accepted=bool(applies))
@@ -250,6 +249,7 @@ class PlanOrchestrator:
         task: TaskAggregate,
         operation: Operation,
         tenants: Mapping[TenantId, TenantRecord],
+        *,
         from_checkpoint: bool,
     ) -> Verdict:
         """What a request by plan means for one task."""
@@ -262,9 +262,11 @@ class PlanOrchestrator:
         if operation is Operation.ROLLBACK and not status.is_settled and not task.any_stage_started:
             return Verdict(Effect.CANCEL_NOW)  # nothing to undo: it must not start any more
         tenant = tenants.get(TenantId(task.tenant_id))
-        return self._decide(plan, task, operation, tenant, from_checkpoint)
+        return self._decide(plan, task, operation, tenant, from_checkpoint=from_checkpoint)
 
-    def _plan_itself(self, change: Change, operation: Operation, *, any_accepted: bool) -> None:
+    def _plan_itself(  # noqa: C901  # one case a verb
+        self, change: Change, operation: Operation, *, any_accepted: bool
+    ) -> None:
         """What the request does to the plan; its events come before those of the tasks."""
         plan = change.plan.plan
         match operation:
@@ -306,6 +308,7 @@ class PlanOrchestrator:
         task: TaskAggregate,
         operation: Operation,
         tenant: TenantRecord | None,
+        *,
         from_checkpoint: bool,
     ) -> Verdict:
         owner = None if tenant is None or tenant.owner == task.key else tenant.owner
@@ -321,7 +324,7 @@ class PlanOrchestrator:
         )
         return decide(task, operation, facts)
 
-    def _apply(
+    def _apply(  # noqa: C901  # one case an effect
         self,
         change: Change,
         record: TaskRecord,
@@ -373,8 +376,8 @@ class PlanOrchestrator:
     async def _refuse(
         self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None
     ) -> OperationOutcome:
-        failure: FailureInfo = refused(code, message, self.clock.now())
-        outcome = OperationOutcome(target_type, target_id, False, None, failure, message)
+        outcome = OperationOutcome(target_type, target_id)
+        outcome.refuse(refused(code, message, self.clock.now()))
         await self._answer(outcome, reply)
         return outcome
 
@@ -383,7 +386,7 @@ def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:
     """A policy that raises refuses."""
     try:
         return policy(task)
-    except Exception:
+    except Exception:  # noqa: BLE001  # a policy may raise anything
         _log.exception("a policy raised; the request is refused", task_id=task.task_id)
         return False
 

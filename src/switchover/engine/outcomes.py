@@ -1,6 +1,6 @@
 """What became of a request, before it takes the shape that callers see."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 
 from switchover.domain.task import FailureInfo, Operation, TargetType, TaskAggregate
@@ -28,7 +28,8 @@ class OperationOutcome:
 
     target_type: TargetType
     target_id: str
-    success: bool
+    _: KW_ONLY
+    success: bool = True
     final_status: str | None = None
     failure: FailureInfo | None = None
     message: str = ""
@@ -59,7 +60,9 @@ def refused(code: ErrorCode, message: str, now: datetime) -> FailureInfo:
     return FailureInfo(error_code=code, error_type=ErrorType.BUSINESS_ERROR, message=message, timestamp=now)
 
 
-def accepted_message(task: TaskAggregate, operation: Operation, verdict: Verdict) -> str:
+def accepted_message(  # noqa: PLR0911  # one sentence an effect
+    task: TaskAggregate, operation: Operation, verdict: Verdict
+) -> str:
     """What will happen now, in a sentence: "requested" and "done" are different words (lesson 11)."""
     subject = f"task {task.task_id} (tenant {task.tenant_id})"
     match verdict.effect:
@@ -76,8 +79,5 @@ def accepted_message(task: TaskAggregate, operation: Operation, verdict: Verdict
         case Effect.PAUSE_NOW | Effect.CANCEL_NOW:
             return f"{subject} is {task.status}"
         case Effect.REQUEST:
-            if task.status.holds_slot:
-                when = "when the running stage has ended"
-            else:
-                when = "when a slot is free"
+            when = "when the running stage has ended" if task.status.holds_slot else "when a slot is free"
             return f"{operation} of {subject} is requested; it takes effect {when}"

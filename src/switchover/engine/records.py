@@ -242,7 +242,7 @@ class Residents:
             self.plans.pop(plan.plan.plan_id, None)
 
     def pin(self, plan: PlanRecord) -> "Pin":
-        """While pinned, no task of the plan is forgotten: what changes stays resident, what is not resident is as stored."""
+        """While pinned, no task of the plan is forgotten: what is not resident is as the store has it."""
         return Pin(self, plan)
 
 

@@ -2,8 +2,8 @@
 What a restarted process picks up, and how it claims it.
 
 Tasks that were RUNNING or ROLLING_BACK go on from what is recorded: under a new generation, with the stage that was
-interrupted, which is announced again. They hold their slots already, so they come before everybody who waits. Everything
-else keeps its status, its lock and its place in the queue. Source: behaviour, section 9.
+interrupted, which is announced again. They hold their slots already, so they come before everybody who waits.
+Everything else keeps its status, its lock and its place in the queue. Source: behaviour, section 9.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """
 TaskScheduler: gives free slots to waiting tasks.
 
-Deciding and starting happen without an await: ``admit`` (domain) says who may start, the start is decided and submitted,
-and a runtime carries the run out. Only loading the next tasks from the store waits, and then the decision is made anew.
+Deciding and starting happen without an await: ``admit`` (domain) says who may start, the start is decided and
+submitted, and a runtime carries the run out. Only loading the next tasks from the store waits, and then the decision
+is made anew.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """
 TaskStateManager: the only writer of status, sequence ids and events.
 
-Everything that changes goes through a ``Change``: a unit of work about one plan and some of its tasks, decided without an
-await and submitted as one entry of the next commit. What must always hold is written once, here:
+Everything that changes goes through a ``Change``: a unit of work about one plan and some of its tasks, decided
+without an await and submitted as one entry of the next commit. What must always hold is written once, here:
 
 - an event takes the next number of its task or plan, and the next position of the plan;
 - the plan's counters follow every task that changes;
@@ -169,7 +169,7 @@ class Change:
             )
         )
 
-    def change_plan(self, **values: Any) -> None:
+    def change_plan(self, **values: Any) -> None:  # noqa: ANN401  # any field
         """Change fields of the plan that are no status and no counter."""
         self.plan.plan = replace(self.plan.plan, **values)
 
@@ -272,7 +272,7 @@ class TaskEdit:
         record.generation, record.last_started, record.previous = self._undo
         self.change.abandon()
 
-    def set(self, **values: Any) -> None:
+    def set(self, **values: Any) -> None:  # noqa: ANN401  # any field
         """Change fields that are no status."""
         self.task = evolve_task(self.task, **values)
 
@@ -426,5 +426,5 @@ def _shielded(watch: Callable[..., None], *args: object) -> None:
     """An instrumentation that raises harms nobody."""
     try:
         watch(*args)
-    except Exception:
+    except Exception:  # noqa: BLE001  # recorded below
         _log.exception("a transition instrumentation raised; it is ignored")
