@@ -108,8 +108,10 @@ def _network_error(url: str, error: Exception) -> TargetError:
             error_type=ErrorType.VALIDATION_ERROR,
             retryable=False,
         )
+    elif isinstance(error, aiohttp.ClientResponseError):
+        text = f"answered what is no HTTP: {_shown(error.message.encode())}"  # its str() would repeat the URL
     else:
-        text = f"broke off: {type(error).__name__}: {str(error)[:_SHOWN]}"
+        text = f"broke off: {_shown(str(error).encode()) or type(error).__name__}"
     return TargetError(text, code=ErrorCode.TARGET_UNAVAILABLE, error_type=ErrorType.NETWORK_ERROR)
 
 

@@ -128,15 +128,14 @@ class HttpTarget:
     async def _send(self, method: str, url: URL, headers: dict[str, str], body: bytes | None = None) -> _Answer:
         place = without_credentials(str(url))
         try:
-            async with self._session.request(
-                method, url, headers=headers, data=body, allow_redirects=False, timeout=self._timeout
-            ) as response:
-                return _Answer(
-                    response.status,
-                    await self._read(response),
-                    response.headers.get(GENERATION_HEADER),
-                    response.headers.get("Location"),
-                )
+            try:
+                return await self._send_once(method, url, headers, body)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # A connection that was kept alive may be gone by now. aiohttp tries the other methods again by
+                # itself; a broadcast that arrives twice is harmless, and one that is lost is not.
+                if method != "POST" or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                return await self._send_once(method, url, headers, body)
         except TargetError as error:  # an address outside the allow-list, or a body without an end
             raise TargetError(
                 f"{method} {place}: {error.message}",
@@ -151,12 +150,22 @@ class HttpTarget:
                 error_type=ErrorType.TIMEOUT_ERROR,
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            cause = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else None
             raise TargetError(
-                f"{method} {place}: {cause or str(error) or type(error).__name__}",
+                f"{method} {place}: {_cause(error)}",
                 code=ErrorCode.TARGET_UNAVAILABLE,
                 error_type=ErrorType.NETWORK_ERROR,
             ) from error
+
+    async def _send_once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> _Answer:
+        async with self._session.request(
+            method, url, headers=headers, data=body, allow_redirects=False, timeout=self._timeout
+        ) as response:
+            return _Answer(
+                response.status,
+                await self._read(response),
+                response.headers.get(GENERATION_HEADER),
+                response.headers.get("Location"),
+            )
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         chunks: list[bytes] = []
@@ -198,3 +207,12 @@ class HttpTarget:
             code=ErrorCode.TARGET_UNAVAILABLE if unavailable else ErrorCode.TARGET_ERROR,
             error_type=ErrorType.SERVICE_UNAVAILABLE if unavailable else ErrorType.BUSINESS_ERROR,
         )
+
+
+def _cause(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        text = error.os_error.strerror or str(error.os_error)
+    elif isinstance(error, aiohttp.ClientResponseError):
+        text = f"answered what is no HTTP: {error.message}"  # its str() would repeat the URL
+    return " ".join(text.split())[:_SHOWN] or type(error).__name__
