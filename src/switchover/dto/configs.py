@@ -10,12 +10,17 @@ Source: behaviour, section 2.
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
 from switchover.domain.wire import camel_case
 
 MAX_TEXT = 1024 * 1024
 """Characters of one text at most. A text with a lone surrogate is refused too: it can be neither stored nor sent."""
+
+_ID_SCHEMA: JsonDict = {"minimum": 0, "maximum": 2**63 - 1}
+_TENANT_ID_SCHEMA: JsonDict = {"pattern": "^[A-Za-z0-9._:-]{1,128}$"}
+# Only in the schema: what breaks these is a finding with a code of its own.
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 
@@ -78,9 +83,13 @@ class TenantDeployConfig(WireModel):
     No coercion: neither ``"42"`` nor ``True`` is an int. Both spellings of a field name are read, camelCase is written.
     """
 
-    tenant_id: Text = Field(description="1..128 of letters, digits, `.`, `_`, `-`, `:`.")
-    deploy_unit_id: int = Field(description="The deploy unit to switch to.")
-    deploy_unit_version: int = Field(description="What health checks expect to be answered.")
+    tenant_id: Text = Field(
+        json_schema_extra=_TENANT_ID_SCHEMA, description="1..128 of letters, digits, `.`, `_`, `-`, `:`."
+    )
+    deploy_unit_id: int = Field(json_schema_extra=_ID_SCHEMA, description="The deploy unit to switch to.")
+    deploy_unit_version: int = Field(
+        json_schema_extra=_ID_SCHEMA, description="What health checks expect to be answered."
+    )
     deploy_unit_name: Text | None = None
     network_endpoints: Annotated[tuple[NetworkEndpoint, ...], BeforeValidator(_endpoint_list)] = ()
     nacos_name_space: Text | None = None

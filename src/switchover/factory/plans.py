@@ -6,8 +6,7 @@ about the plan and its tenants, ``create`` the numbers that the driver hands out
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +20,16 @@ from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, T
 from switchover.dto import Finding
 from switchover.dto.options import HealthOptions, PlanOptions
 from switchover.errors import InvalidPlanError
-from switchover.factory.reading import Draft, given_values, read_configs, read_metadata, read_options
-from switchover.factory.validation import StageFactory, StoreFacts, Surroundings, is_taken, validate
+from switchover.factory.reading import Draft, read_configs, read_metadata, read_options
+from switchover.factory.validation import (
+    LARGEST_ID,
+    StageFactory,
+    StoreFacts,
+    Surroundings,
+    expected_number,
+    is_taken,
+    validate,
+)
 from switchover.spi import NewPlan, NewTask
 from switchover.stages.catalogue import CompiledCatalogue, StageCatalogue
 
@@ -63,7 +70,7 @@ class PlanFactory:
         plan_metadata, metadata_findings = read_metadata(metadata)
         read = read_configs(configs)
         rules, catalogue = self._rules(plan_options)
-        plan_id = _first(plan_options.plan_id, given_values(read.configs, "plan_id"))
+        plan_id = expected_number("plan_id", plan_options, read.configs)
         return Draft(
             configs=tuple(read.configs),
             wrong=read.wrong,
@@ -73,8 +80,9 @@ class PlanFactory:
             catalogue=catalogue,
             name=plan_metadata.name,
             labels=dict(plan_metadata.labels or {}),
-            plan_id=None if plan_id is None else PlanId(plan_id),
-            plan_version=_first(plan_options.plan_version, given_values(read.configs, "plan_version")),
+            # What no store can hold is asked of no store; validation reports it.
+            plan_id=PlanId(plan_id) if plan_id is not None and 0 <= plan_id <= LARGEST_ID else None,
+            plan_version=expected_number("plan_version", plan_options, read.configs),
         )
 
     def validate(self, draft: Draft, facts: StoreFacts | None = None) -> tuple[Finding, ...]:
@@ -183,24 +191,8 @@ def _health(options: HealthOptions, settings: ExecutorSettings) -> HealthSetting
     return replace(defaults, **{name: value for name, value in given.items() if value is not None})
 
 
-def _first(own: int | None, given: Iterator[int]) -> int | None:
-    return next(given, None) if own is None else own
-
-
 EVENTS_PER_TASK = 2
 """TaskCreated and TaskValidated."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shared:
-    """What all tasks of the plan have in common."""
-
-    plan_id: PlanId
-    plan_version: int | None
-    now: datetime
-    first_arrival: int
-    waiting: AbstractSet[str]
-    with_last_known_good: AbstractSet[str]
 
 
 class NewTasks:
@@ -215,65 +207,59 @@ class NewTasks:
         self._names: Sequence[tuple[str, ...]] = draft.stage_names
         if draft.catalogue is not None:
             self._names = (tuple(stage.name for stage in draft.catalogue.stages),)
+        self._plan_id = plan_id
+        self._plan_version = draft.plan_version
+        self._first_arrival = first_arrival
         queues = draft.rules.on_conflict is OnConflict.WAIT
-        self._shared = _Shared(
-            plan_id=plan_id,
-            plan_version=draft.plan_version,
-            now=now,
-            first_arrival=first_arrival,
-            waiting=frozenset(key for key, tenant in facts.tenants.items() if queues and is_taken(tenant)),
-            with_last_known_good=frozenset(
-                key for key, tenant in facts.tenants.items() if tenant.last_known_good is not None
-            ),
+        self._waiting = frozenset(key for key, tenant in facts.tenants.items() if queues and is_taken(tenant))
+        self._with_last_known_good = frozenset(
+            key for key, tenant in facts.tenants.items() if tenant.last_known_good is not None
         )
+        self._now = now
 
     def __len__(self) -> int:
         return len(self._configs)
 
     def __iter__(self) -> Iterator[NewTask]:
-        shared = self._shared
         names = self._names
         same = len(names) == 1
         for index, config in enumerate(self._configs):
-            yield _new_task(index, config, names[0] if same else names[index], shared)
+            yield self._new_task(index, config, names[0] if same else names[index])
 
-
-def _new_task(index: int, config: TenantDeployConfigSnapshot, stage_names: tuple[str, ...], shared: _Shared) -> NewTask:
-    now = shared.now
-    key = TaskKey(shared.plan_id, index + 1)
-    tenant_id = TenantId(config.tenant_id)
-    source = config.source_tenant_deploy_config
-    if source is not None and source.source_tenant_deploy_config is not None:
-        source = replace(source, source_tenant_deploy_config=None)
-    task = TaskAggregate(
-        key=key,
-        tenant_id=tenant_id,
-        status=TaskStatus.PENDING,
-        stage_names=stage_names,
-        marks=(0,) * len(stage_names),
-        created_at=now,
-        updated_at=now,
-        sequence_id=EVENTS_PER_TASK,
-        version=1,
-        lock_held=tenant_id not in shared.waiting,
-        previous_known=source is not None or tenant_id in shared.with_last_known_good,
-        arrival=shared.first_arrival + index,
-    )
-    planned = TenantDeployConfigSnapshot(
-        tenant_id=config.tenant_id,
-        deploy_unit_id=config.deploy_unit_id,
-        deploy_unit_version=config.deploy_unit_version,
-        deploy_unit_name=config.deploy_unit_name,
-        network_endpoints=config.network_endpoints,
-        nacos_name_space=config.nacos_name_space,
-        default_flag=config.default_flag,
-        called_number_rules=config.called_number_rules,
-        trunk_group=config.trunk_group,
-        plan_id=shared.plan_id,
-        plan_version=shared.plan_version,
-        source_tenant_deploy_config=source,
-    )
-    return NewTask(task=task, config=planned, events=_first_events(task, index * EVENTS_PER_TASK + 1))
+    def _new_task(self, index: int, config: TenantDeployConfigSnapshot, stage_names: tuple[str, ...]) -> NewTask:
+        source = config.source_tenant_deploy_config
+        if source is not None and source.source_tenant_deploy_config is not None:
+            source = replace(source, source_tenant_deploy_config=None)
+        tenant_id = TenantId(config.tenant_id)
+        task = TaskAggregate(
+            key=TaskKey(self._plan_id, index + 1),
+            tenant_id=tenant_id,
+            status=TaskStatus.PENDING,
+            stage_names=stage_names,
+            marks=(0,) * len(stage_names),
+            created_at=self._now,
+            updated_at=self._now,
+            sequence_id=EVENTS_PER_TASK,
+            version=1,
+            lock_held=tenant_id not in self._waiting,
+            previous_known=source is not None or tenant_id in self._with_last_known_good,
+            arrival=self._first_arrival + index,
+        )
+        planned = TenantDeployConfigSnapshot(
+            tenant_id=config.tenant_id,
+            deploy_unit_id=config.deploy_unit_id,
+            deploy_unit_version=config.deploy_unit_version,
+            deploy_unit_name=config.deploy_unit_name,
+            network_endpoints=config.network_endpoints,
+            nacos_name_space=config.nacos_name_space,
+            default_flag=config.default_flag,
+            called_number_rules=config.called_number_rules,
+            trunk_group=config.trunk_group,
+            plan_id=self._plan_id,
+            plan_version=self._plan_version,
+            source_tenant_deploy_config=source,
+        )
+        return NewTask(task=task, config=planned, events=_first_events(task, index * EVENTS_PER_TASK + 1))
 
 
 def _first_events(task: TaskAggregate, position: int) -> tuple[Event, Event]:

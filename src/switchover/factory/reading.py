@@ -12,7 +12,7 @@ two together.
 import gc
 import hashlib
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,8 +62,7 @@ class Draft:
         findings: What reading found.
         rules: Limits and rules, every precedence applied.
         catalogue: The stages; None when the stage factory gives them.
-        plan_id, plan_version: Of the options, else of the configs.
-        has_plan_id, has_plan_version: Whether the options gave them.
+        plan_id, plan_version: Of the options, else of the configs; no id when it is one that no plan can have.
         stage_names: Per config, once validation has asked the stage factory; empty with a catalogue.
     """
 
@@ -386,11 +385,3 @@ def _read_model(
 
 def _plan_finding(path: str, code: ErrorCode, message: str) -> Finding:
     return Finding(tenant_id=None, field=path, code=code, message=message)
-
-
-def given_values(configs: Iterable[TenantDeployConfigSnapshot], name: str) -> Iterator[int]:
-    """The values of ``plan_id`` or ``plan_version`` that configs carry."""
-    for config in configs:
-        value = getattr(config, name)
-        if value is not None:
-            yield value

@@ -19,6 +19,7 @@ from switchover.domain.stage import TaskStage
 from switchover.domain.task import TenantDeployConfigSnapshot, TenantId
 from switchover.domain.wire import CONFIG_NAMES
 from switchover.dto import Finding, Severity, TenantDeployConfig
+from switchover.dto.options import PlanOptions
 from switchover.errors import ErrorCode
 from switchover.factory.endpoints import EndpointJudge
 from switchover.factory.explaining import ENDPOINTS, REQUIRED, SOURCE, shown
@@ -32,7 +33,7 @@ WARNINGS = frozenset({ErrorCode.NO_CHANGE, ErrorCode.NO_PREVIOUS_CONFIG})
 """What is worth knowing and refuses nothing."""
 
 _TENANT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_LARGEST_ID = 2**63 - 1
+LARGEST_ID = 2**63 - 1
 _NUMBERS = ("deploy_unit_id", "deploy_unit_version", "plan_id", "plan_version")
 _SNAKE_NAMES: Mapping[str, str] = {wire_name: name for name, wire_name in CONFIG_NAMES.items()}
 
@@ -228,7 +229,7 @@ def numbers(draft: Draft, _around: Surroundings) -> Iterator[Finding]:
                 continue
             for name in _NUMBERS:
                 value = getattr(owner, name)
-                if value is None or 0 <= value <= _LARGEST_ID:
+                if value is None or 0 <= value <= LARGEST_ID:
                     continue
                 path = prefix + CONFIG_NAMES[name]
                 for code, message in _judged_number(CONFIG_NAMES[name], value):
@@ -237,16 +238,27 @@ def numbers(draft: Draft, _around: Surroundings) -> Iterator[Finding]:
 
 def _judged_number(name: str, value: int | None) -> Iterator[tuple[ErrorCode, str]]:
     if value is not None and value < 0:
-        yield ErrorCode.NEGATIVE_VERSION, f"{name} must not be below zero; it is {shown(value)}"
-    elif value is not None and value > _LARGEST_ID:
-        yield ErrorCode.INVALID_FIELD, f"{name} must be at most {_LARGEST_ID}, not {shown(value)}"
+        yield ErrorCode.NEGATIVE_VERSION, f"{name} must not be below zero; it is {_number(value)}"
+    elif value is not None and value > LARGEST_ID:
+        yield ErrorCode.INVALID_FIELD, f"{name} must be at most {LARGEST_ID}, not {_number(value)}"
+
+
+def _number(value: int) -> str:
+    return shown(value).removeprefix("the number ")
+
+
+def expected_number(name: str, options: PlanOptions, configs: Iterable[TenantDeployConfigSnapshot]) -> int | None:
+    """The ``plan_id`` or ``plan_version`` that all configs should have: the options', else the first that one has."""
+    own: int | None = getattr(options, name)
+    given: Iterator[int | None] = (getattr(config, name) for config in configs)
+    return own if own is not None else next((value for value in given if value is not None), None)
 
 
 def one_plan(draft: Draft, _around: Surroundings) -> Iterator[Finding]:
     """MIXED_PLAN."""
     for name, own in (("plan_id", draft.options.plan_id), ("plan_version", draft.options.plan_version)):
         wire_name = CONFIG_NAMES[name]
-        expected = draft.plan_id if name == "plan_id" else draft.plan_version
+        expected = expected_number(name, draft.options, draft.configs)
         if expected is None:
             continue
         origin = "the plan" if own is not None else "another config"
@@ -254,8 +266,8 @@ def one_plan(draft: Draft, _around: Surroundings) -> Iterator[Finding]:
             value = getattr(config, name)
             if draft.is_wrong(index, wire_name) or value == expected or (value is None and own is not None):
                 continue
-            has = f"no {wire_name}" if value is None else f"{wire_name} {shown(value).removeprefix('the number ')}"
-            message = f"this config has {has}, and {origin} has {shown(expected).removeprefix('the number ')}"
+            has = f"no {wire_name}" if value is None else f"{wire_name} {_number(value)}"
+            message = f"this config has {has}, and {origin} has {_number(expected)}"
             yield _about(index, config, wire_name, ErrorCode.MIXED_PLAN, f"{message}; one call is one plan")
 
 

@@ -4,11 +4,15 @@ The whole plan file as a model: what the JSON Schema is made from.
 Reading does not go through it: the root is checked by ``loading``, options and tenants by ``PlanFactory``, the
 catalogue by ``StageCatalogue``, each with findings that say more than a schema can. Tests hold the schema and
 these together.
+
+``python -m switchover.planfile.model`` writes ``schema.json`` anew; a test says when that was forgotten.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import orjson
+from pydantic import Field, TypeAdapter
 
 from switchover.dto import NetworkEndpoint, TenantDeployConfig
 from switchover.dto.configs import WireModel
@@ -95,3 +99,20 @@ class PlanDocument(WireModel):
     kind: Literal["Plan"]
     metadata: PlanMetadata | None = None
     spec: PlanSpec
+
+
+def generate_schema() -> dict[str, Any]:
+    """The JSON Schema as the model says it is."""
+    adapter: TypeAdapter[Any] = TypeAdapter(PlanDocument | list[TenantDeployConfig])
+    schema = adapter.json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Switchover plan", **schema}
+
+
+def main() -> None:
+    """Write the shipped schema."""
+    text = orjson.dumps(generate_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    Path(__file__).with_name("schema.json").write_bytes(text)
+
+
+if __name__ == "__main__":
+    main()
