@@ -6,9 +6,9 @@ the driver in the order of arrival, and answered in the very commit that carries
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Coroutine, Iterable, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 import structlog
@@ -36,6 +36,10 @@ _log = structlog.get_logger("switchover.operations")
 _LARGE_PLAN = 500
 _POLL_SECONDS = 0.05
 _PAGE = 50
+_LOOK_SECONDS = 1.0
+_AWAY_SECONDS = 10.0
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +89,15 @@ class LocalOperations:
         self._factory = factory
         self._store = store
         self._clock = clock
+        self._unanswered: set[asyncio.Task[Any]] = set()
 
     # Creating
 
     async def create(self, request: CreationRequest, request_id: int | None = None) -> TaskCreationResult:
         """Read, validate and create: all or nothing."""
+        return await self._while_the_store_is_there(self._read_and_create(request, request_id))
+
+    async def _read_and_create(self, request: CreationRequest, request_id: int | None) -> TaskCreationResult:
         configs = request.configs
         large = not isinstance(configs, Sized) or len(configs) > _LARGE_PLAN
         # A large plan takes seconds: the loop, and with it what runs, must not stand still meanwhile.
@@ -187,6 +195,33 @@ class LocalOperations:
 
     async def operate(self, request: OperationRequest, request_id: int | None = None) -> TaskOperationResult:
         """Carry out a verb, or refuse it."""
+        return await self._while_the_store_is_there(self._carry_out(request, request_id))
+
+    async def _while_the_store_is_there(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """
+        Wait for a request, but not for ever for a store that is away.
+
+        Raises:
+            StoreUnavailableError: The request goes on, and takes effect when the store is back, unless this process
+                ends before; asking again is safe.
+        """
+        task = asyncio.ensure_future(work)
+        health = self._driver.commits.health
+        while True:
+            done, _ = await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if done:
+                return task.result()
+            since = health.unavailable_since
+            if since is not None and self._clock.monotonic() - since > _AWAY_SECONDS:
+                self._unanswered.add(task)
+                task.add_done_callback(self._unanswered.discard)
+                msg = (
+                    f"the store takes no commits ({health.reason}); the request takes effect when it is back, if this "
+                    "process lives until then. Look at the status, and ask again if it did not"
+                )
+                raise StoreUnavailableError(msg)
+
+    async def _carry_out(self, request: OperationRequest, request_id: int | None) -> TaskOperationResult:
         driver = self._driver
         reply = None if request_id is None else _Reply(request_id)
         brakes, target = driver.brakes, request.target

@@ -116,6 +116,11 @@ class Verdict:
         """Not refused."""
         return self.effect is not None
 
+    @property
+    def changes_something(self) -> bool:
+        """Accepted, and not so already."""
+        return self.effect is not None and self.effect is not Effect.NOTHING
+
 
 def decide(  # noqa: C901, PLR0911  # one case a cell of the table
     task: TaskView, operation: Operation, facts: VerbFacts

@@ -120,20 +120,28 @@ class Boundaries:
         Make one decision about one task.
 
         Policies belong to users and may raise. Then nothing of the decision counts; ``otherwise`` says what is true all
-        the same, without asking a policy about the next stage, and the task fails with the policy's error.
+        the same, without asking a policy about the next stage, and the task fails with the policy's error. When that
+        raises as well, the policy was asked whether to start at all: then the request is dropped.
         """
         change = self._manager.change(plan)
         edit = change.task(record)
         try:
             decide(edit)
-        except Exception as error:  # noqa: BLE001  # a policy may raise anything, and it is recorded
-            _log.exception("a policy raised; the task fails", task_id=record.task.task_id)
+        except Exception as error:
+            _log.exception("a policy raised", task_id=record.task.task_id)
             edit.abandon()
             change = self._manager.change(plan)
             edit = change.task(record)
-            otherwise(edit)
-            if edit.task.status is TaskStatus.RUNNING:
-                self._fail(edit, _policy_failure(edit, error))
+            try:
+                otherwise(edit)
+                if edit.task.status is TaskStatus.RUNNING:
+                    self._fail(edit, _policy_failure(edit, error))
+            except Exception:
+                _log.exception("a policy raised again; the request is dropped", task_id=record.task.task_id)
+                edit.abandon()
+                change = self._manager.change(plan)
+                edit = change.task(record)
+                edit.set(pending_operation=None, own_request=False)
         edit.finish()
         return change.submit()
 

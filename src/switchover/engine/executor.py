@@ -107,11 +107,15 @@ class TaskExecutor:
             services=self.services,
         )
 
-    async def run(self, plan: PlanRecord, record: TaskRecord, started: asyncio.Future[None]) -> None:
+    async def run(self, plan: PlanRecord, record: TaskRecord, number: int, started: asyncio.Future[None]) -> None:
         """
         Run until the task gives its slot back.
 
+        A task may be paused and resumed again before this run has noticed that it is over: then another run has the
+        task, and this one must not touch it (lesson 1). That is what ``number`` is for.
+
         Args:
+            number: Of this run; the record's own moves on with the next one.
             started: The commit that began the run; nothing happens before it is durable.
 
         Raises:
@@ -120,7 +124,7 @@ class TaskExecutor:
         await started
         run = _Run(self, plan, record)
         with self.heartbeat.running(record):
-            while not self.stopping and (work := work_of(record)) is not None:
+            while record.run == number and not self.stopping and (work := work_of(record)) is not None:
                 await (await run.do(work))
 
     def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:

@@ -6,10 +6,18 @@ The interval is the same for all, so whoever was served last is due last: a dict
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from switchover.engine.alarm import Alarm
 from switchover.engine.records import TaskRecord
 from switchover.spi import Clock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Beating:
+    """One run that is alive."""
+
+    record: TaskRecord
 
 
 class HeartbeatScheduler:
@@ -24,7 +32,7 @@ class HeartbeatScheduler:
         self._clock = clock
         self._interval = interval_seconds
         self._beat = beat
-        self._due: dict[TaskRecord, float] = {}
+        self._due: dict[_Beating, float] = {}
         self._alarm = Alarm(clock)
         self.lag_seconds = 0.0
         """How late the last heartbeat was."""
@@ -34,11 +42,13 @@ class HeartbeatScheduler:
         """Beat for the task while the context is open; the first beat comes one interval after it was opened."""
         if not self._due:
             self._alarm.ring()
-        self._due[record] = self._clock.monotonic() + self._interval
+        # One run of a task may end a moment after the next one has begun: each has its own place.
+        beating = _Beating(record)
+        self._due[beating] = self._clock.monotonic() + self._interval
         try:
             yield
         finally:
-            self._due.pop(record, None)
+            self._due.pop(beating, None)
 
     def __len__(self) -> int:
         return len(self._due)
@@ -51,9 +61,9 @@ class HeartbeatScheduler:
             if first is None or first[1] > now:
                 await self._alarm.wait_until(None if first is None else first[1])
                 continue
-            record, due = first
-            del self._due[record]
+            beating, due = first
+            del self._due[beating]
             self.lag_seconds = now - due
             # Late beats are not made up for: the next one is due an interval from now.
-            self._due[record] = now + self._interval
-            self._beat(record)
+            self._due[beating] = now + self._interval
+            self._beat(beating.record)

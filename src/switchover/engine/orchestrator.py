@@ -175,51 +175,51 @@ class PlanOrchestrator:
                 outcome.refuse(refused(ErrorCode.ILLEGAL_STATE, refusal, self.clock.now()))
                 await self._answer(outcome, reply)
                 return outcome
-            after = 0
-            while True:
+            plan.suspended = True
+            stack.callback(self._go_on, plan)
+            request = _PlanRequest(
+                operation=operation,
+                from_checkpoint=from_checkpoint,
+                resumes_plan=operation is Operation.RESUME and not plan.plan.starts_tasks,
+            )
+            after, last = 0, False
+            while not last:
                 page = await self.store.list_tasks(plan_id, statuses=None, after=after, limit=_CHUNK)
                 last = len(page) < _CHUNK
                 after = page[-1].key.ordinal if page else after
-                await self._on_chunk(
-                    plan, operation, page, outcome, last=last, from_checkpoint=from_checkpoint, reply=reply
-                )
-                if last:
-                    return outcome
+                await self._on_chunk(plan, request, page, outcome, reply=reply, last=last)
+            return outcome
+
+    def _go_on(self, plan: PlanRecord) -> None:
+        plan.suspended = False
+        self.scheduler.wake(plan)
 
     async def _on_chunk(
         self,
         plan: PlanRecord,
-        operation: Operation,
+        request: "_PlanRequest",
         page: Sequence[TaskAggregate],
         outcome: OperationOutcome,
         *,
-        last: bool,
-        from_checkpoint: bool,
         reply: Reply | None,
+        last: bool,
     ) -> None:
         """One commit of a request by plan."""
-        tasks = self.residents.tasks
+        tasks, operation = self.residents.tasks, request.operation
         tenants: Mapping[TenantId, TenantRecord] = {}
         if operation in _ACQUIRES_LOCK:
             tenants = await self.store.load_tenants([TenantId(task.tenant_id) for task in page])
         # Only what will change has to be loaded whole; nothing is forgotten meanwhile, because the plan is pinned.
-        await self.residents.load(
-            [
-                task.key
-                for task in page
-                if task.key in tasks
-                or self._on_plan_task(plan, task, operation, tenants, from_checkpoint=from_checkpoint).effect
-                not in {None, Effect.NOTHING}
-            ]
-        )
-        verdicts: list[tuple[TaskAggregate, Verdict]] = []
-        for stored in page:
-            record = tasks.get(stored.key)
-            task = stored if record is None else record.task
-            verdicts.append((task, self._on_plan_task(plan, task, operation, tenants, from_checkpoint=from_checkpoint)))
-        applies = [(task, verdict) for task, verdict in verdicts if verdict.accepted]
+        changing = [
+            task.key
+            for task in page
+            if task.key in tasks or self._on_plan_task(plan, task, request, tenants).changes_something
+        ]
+        await self.residents.load(changing)
+        current = [record.task if (record := tasks.get(task.key)) is not None else task for task in page]
+        verdicts = [(task, self._on_plan_task(plan, task, request, tenants)) for task in current]
         change = self.manager.change(plan)
-        self._plan_itself(change, operation, any_accepted=bool(applies))
+        self._plan_itself(change, operation, any_accepted=any(verdict.accepted for _, verdict in verdicts))
         changed: list[TaskRecord] = []
         for task, verdict in verdicts:
             reference = TaskReference(task.task_id, task.tenant_id)
@@ -227,16 +227,15 @@ class PlanOrchestrator:
                 outcome.refused.append((reference, refused(verdict.code, verdict.message, change.now)))
                 continue
             outcome.accepted.append(reference)
-            record = tasks.get(task.key)
-            if record is not None and verdict.effect is not Effect.NOTHING:
-                self._apply(change, record, operation, verdict, own=False, from_checkpoint=from_checkpoint)
+            if verdict.changes_something:
+                record = tasks[task.key]
+                self._apply(change, record, operation, verdict, own=False, from_checkpoint=request.from_checkpoint)
                 changed.append(record)
         if last:
             outcome.conclude_plan(operation, plan.plan.total)
         durable = change.submit_with(lambda: self._final(plan, outcome, reply) if last else None)
         for record in changed:
             self.scheduler.enqueue(plan, record)
-        self.scheduler.wake(plan)
         await durable
 
     def _final(self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply | None) -> AnswerRequest | None:
@@ -247,22 +246,17 @@ class PlanOrchestrator:
         self,
         plan: PlanRecord,
         task: TaskAggregate,
-        operation: Operation,
+        request: "_PlanRequest",
         tenants: Mapping[TenantId, TenantRecord],
-        *,
-        from_checkpoint: bool,
     ) -> Verdict:
         """What a request by plan means for one task."""
-        status = task.status
-        if status is TaskStatus.PENDING and not task.held:
-            if operation is Operation.PAUSE:
-                return Verdict(Effect.NOTHING)  # PENDING tasks of a paused plan stay PENDING, not held
-            if operation is Operation.RESUME and not plan.plan.starts_tasks:
-                return Verdict(Effect.NOTHING)
+        status, operation = task.status, request.operation
+        if status is TaskStatus.PENDING and not task.held and (operation is Operation.PAUSE or request.resumes_plan):
+            return Verdict(Effect.NOTHING)  # it follows its plan, and is not held
         if operation is Operation.ROLLBACK and not status.is_settled and not task.any_stage_started:
             return Verdict(Effect.CANCEL_NOW)  # nothing to undo: it must not start any more
         tenant = tenants.get(TenantId(task.tenant_id))
-        return self._decide(plan, task, operation, tenant, from_checkpoint=from_checkpoint)
+        return self._decide(plan, task, operation, tenant, from_checkpoint=request.from_checkpoint)
 
     def _plan_itself(  # noqa: C901  # one case a verb
         self, change: Change, operation: Operation, *, any_accepted: bool
@@ -380,6 +374,15 @@ class PlanOrchestrator:
         outcome.refuse(refused(code, message, self.clock.now()))
         await self._answer(outcome, reply)
         return outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlanRequest:
+    """A request by plan; ``resumes_plan``: the plan itself was paused, or about to be."""
+
+    operation: Operation
+    from_checkpoint: bool
+    resumes_plan: bool
 
 
 def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:

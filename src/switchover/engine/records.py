@@ -36,6 +36,7 @@ class TaskRecord:
         last_known_good: The tenant's, as read with the task.
         stages: Made when the task first runs in this process.
         runtime: Of the present run.
+        run: Rises with every run: a run whose number is not the record's is over, whatever the status says.
         in_flight: How many entries about the task are not durable yet.
         restore_failures: Why stages could not be restored, by index, in the present rollback.
     """
@@ -48,8 +49,8 @@ class TaskRecord:
     last_known_good: TenantDeployConfigSnapshot | None
     stages: Sequence[TaskStage] | None = None
     runtime: TaskRuntimeContext | None = None
+    run: int = 0
     in_flight: int = 0
-    retry_due: float | None = None
     restore_failures: dict[int, str] = field(default_factory=dict[int, str])
 
     @staticmethod
@@ -97,6 +98,7 @@ class PlanRecord:
         "position",
         "sequence_id",
         "started_tasks",
+        "suspended",
         "touched",
         "unsettled",
     )
@@ -113,6 +115,8 @@ class PlanRecord:
         self.dirty = False
         self.in_flight = 0
         self.pins = 0
+        self.suspended = False
+        """A request by plan is carried out in several commits: nothing starts between them."""
 
     @property
     def occupied_slots(self) -> int:

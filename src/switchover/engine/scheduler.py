@@ -178,6 +178,8 @@ class TaskScheduler:
     def _dispatch(self, plan: PlanRecord) -> None:
         """One decision about one plan: who starts now."""
         queue = self._queues[plan.plan.plan_id]
+        if plan.suspended:
+            return
         if plan.unsettled == 0:
             del self._queues[plan.plan.plan_id]
             return
@@ -252,11 +254,12 @@ class TaskScheduler:
 
     def launch(self, plan: PlanRecord, record: TaskRecord, started: asyncio.Future[None]) -> None:
         """Hand a run to the runtime."""
-        self._launch(record.task.key, self._run(plan, record, started))
+        record.run += 1
+        self._launch(record.task.key, self._run(plan, record, record.run, started))
 
-    async def _run(self, plan: PlanRecord, record: TaskRecord, started: asyncio.Future[None]) -> None:
+    async def _run(self, plan: PlanRecord, record: TaskRecord, run: int, started: asyncio.Future[None]) -> None:
         try:
-            await self._executor.run(plan, record, started)
+            await self._executor.run(plan, record, run, started)
         except StorageError as error:
             _log.warning("a run ends here, the store has it as it was", task_id=record.task.task_id, error=str(error))
 

@@ -12,7 +12,7 @@ class EmbeddedRuntime:
     """Owns the asyncio task of every run; runs end by themselves, or when it is finished."""
 
     def __init__(self) -> None:
-        self._runs: dict[TaskKey, asyncio.Task[None]] = {}
+        self._runs: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -20,27 +20,25 @@ class EmbeddedRuntime:
     def launch(self, key: TaskKey, run: Coroutine[Any, Any, None]) -> None:
         """Carry out a run, beginning with the next turn of the loop."""
         task = asyncio.ensure_future(run)
-        self._runs[key] = task
+        self._runs.add(task)
         task.add_done_callback(lambda done: self._ended(key, done))
 
     async def finish(self, clock: Clock, seconds: float) -> None:
         """Wait for runs to end, but no longer than this; then interrupt them."""
         if self._runs and seconds > 0:
             limit = asyncio.ensure_future(clock.sleep(seconds))
-            ended = asyncio.ensure_future(asyncio.wait(set(self._runs.values())))
+            ended = asyncio.ensure_future(asyncio.wait(set(self._runs)))
             await asyncio.wait({limit, ended}, return_when=asyncio.FIRST_COMPLETED)
             limit.cancel()
             ended.cancel()
             await asyncio.gather(limit, ended, return_exceptions=True)
-        runs = list(self._runs.values())
+        runs = list(self._runs)
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
 
     def _ended(self, key: TaskKey, done: asyncio.Task[None]) -> None:
-        # A task that settled and was started again has a new run under the same key.
-        if self._runs.get(key) is done:
-            del self._runs[key]
+        self._runs.discard(done)
         if not done.cancelled() and (error := done.exception()) is not None:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"the run of task {key.task_id} ended with an error", "exception": error, "task": done}
