@@ -391,9 +391,12 @@ def read_file(path: Path, *, follow: bool = True) -> bytes | None:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        hint = "it is a directory; end the URL with / for a file per key" if stat.S_ISDIR(mode) else "it is no file"
+        raise OSError(errno.EINVAL, hint, str(path))
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
         return file.read()
 
 
