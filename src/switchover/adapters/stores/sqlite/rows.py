@@ -72,12 +72,12 @@ _PREVIOUS_KNOWN: Final = 32
 def task_values(task: TaskAggregate) -> Row:
     """The values of ``TASK_CHANGING``."""
     flags = (
-        (_FROM_CHECKPOINT if task.pending_from_checkpoint else 0)
-        | (_HELD if task.held else 0)
-        | (_LINE_HELD if task.line_held else 0)
-        | (_OWN_REQUEST if task.own_request else 0)
-        | (_RETRYING if task.retrying else 0)
-        | (_PREVIOUS_KNOWN if task.previous_known else 0)
+        task.pending_from_checkpoint * _FROM_CHECKPOINT
+        + task.held * _HELD
+        + task.line_held * _LINE_HELD
+        + task.own_request * _OWN_REQUEST
+        + task.retrying * _RETRYING
+        + task.previous_known * _PREVIOUS_KNOWN
     )
     pending = task.pending_operation
     return (
@@ -318,11 +318,12 @@ class EventEncoder:
         key = event.key
         stage: int | str | None = event.current_stage
         if stage is not None and stage in names:
-            stage = names.index(event.current_stage or "")
+            stage = names.index(stage)
         data: int | str | None = None
-        if event.data:
-            named = event.data.get("stage")
-            data = names.index(named) if len(event.data) == 1 and named in names else encode_json(dict(event.data))
+        facts = event.data
+        if facts:
+            named = facts.get("stage") if len(facts) == 1 else None
+            data = names.index(named) if named in names else encode_json(dict(facts))
         codes = PLAN_STATUS_CODES if key is None else TASK_STATUS_CODES
         failure = event.failure_info
         return (
