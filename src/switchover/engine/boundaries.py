@@ -127,7 +127,7 @@ class Boundaries:
         edit = change.task(record)
         try:
             decide(edit)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # it becomes the task's failure
             _log.exception("a policy raised", task_id=record.task.task_id)
             edit.abandon()
             change = self._manager.change(plan)
@@ -136,7 +136,7 @@ class Boundaries:
                 otherwise(edit)
                 if edit.task.status is TaskStatus.RUNNING:
                     self._fail(edit, _policy_failure(edit, error))
-            except Exception:
+            except Exception:  # noqa: BLE001  # recorded here, and the request is gone
                 _log.exception("a policy raised again; the request is dropped", task_id=record.task.task_id)
                 edit.abandon()
                 change = self._manager.change(plan)

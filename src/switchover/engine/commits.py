@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
-from switchover.errors import StorageError, StoreUnavailableError
+from switchover.errors import StorageError, StoreClosedError, StoreUnavailableError
 from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore
 
 _log = structlog.get_logger("switchover.commits")
@@ -202,12 +202,20 @@ class GroupCommit:
             self.health.unavailable_since = None
             self.health.reason = ""
 
+    def close(self) -> None:
+        """Take no more, after ``run`` was cancelled: whoever still waits is told that it was not committed."""
+        if self._fatal is None:
+            self._fail(StoreClosedError("the executor was closed before the change was committed"), self._running_batch)
+
     def _stop(self, error: StorageError, batch: Sequence[Pending]) -> None:
         _log.error("this process may write no more", reason=str(error), code=str(error.code))
+        self._fail(error, batch)
+        self.on_fatal(error)
+
+    def _fail(self, error: StorageError, batch: Sequence[Pending]) -> None:
         self._fatal = error
         for pending in [*batch, *self._waiting]:
             if not pending.durable.done():
                 pending.durable.set_exception(error)
                 pending.durable.exception()
         self._waiting = []
-        self.on_fatal(error)

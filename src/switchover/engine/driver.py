@@ -173,6 +173,7 @@ class Driver:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        self.commits.close()
 
     def next_plan_id(self) -> int:
         """A number that no plan has."""
