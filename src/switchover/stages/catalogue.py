@@ -7,7 +7,7 @@ Source: interfaces, section 2.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard, TypeVar, cast
 from urllib.parse import urlsplit
@@ -377,24 +377,6 @@ class _Compiler:
         except ValueError as error:
             self._find(place, ErrorCode.INVALID_FIELD, str(error))
         return None
-
-
-def unique_stages(stages: Iterable[TaskStage]) -> tuple[TaskStage, ...]:
-    """
-    What a stage factory gave, checked.
-
-    Raises:
-        StageError: No stage, or two of one name (INVALID_STAGES).
-    """
-    given = tuple(stages)
-    names = [stage.name for stage in given]
-    if not names:
-        raise StageError("the stage factory gave no stage")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        msg = f"the stage factory gave two stages called {twice!r}"
-        raise StageError(msg)
-    return given
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
