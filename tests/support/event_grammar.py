@@ -3,7 +3,7 @@ Is this event log one that Switchover may write?
 
 Written from the specification (behaviour, section 10, and the state tables of sections 4 and 5), not from the engine:
 ``assert_legal_task`` walks the events of one task, ``assert_legal_plan`` the plan's own, and ``assert_legal_log`` a
-whole log with what must hold between them. Events come as ``Event`` objects or in their wire form (``events -o jsonl``).
+whole log with what must hold between them. Events are ``Event`` objects or in their wire form (``events -o jsonl``).
 """
 
 import re
@@ -19,6 +19,7 @@ WireEvent = Mapping[str, Any]
 TASK_SETTLES = frozenset({"TaskCompleted", "TaskFailed", "TaskCancelled", "TaskRolledBack", "TaskRollbackFailed"})
 PLAN_SETTLES = frozenset({"PlanCompleted", "PlanFailed", "PlanCancelled", "PlanRolledBack", "PlanRollbackFailed"})
 
+_SETTLED = ("COMPLETED", "FAILED", "CANCELLED", "ROLLED_BACK", "ROLLBACK_FAILED")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|\+00:00)")
 _FAILING = frozenset(
     {
@@ -63,6 +64,7 @@ def assert_legal_log(events: Iterable[Event | WireEvent], *, stages: Sequence[st
         assert_legal_task(of_task, stages=stages)
     assert_legal_plan(plan)
     _assert_progress_follows(log)
+    _assert_counts(log)
 
 
 def assert_legal_task(
@@ -126,8 +128,8 @@ class _Task:
     """
     What the events so far allow.
 
-    ``status`` is that of the state table; ``open`` the stage that runs or is being restored; ``failed``: a stage has just
-    failed, which ends the run; ``done`` the complete stages in order; ``started`` those that a rollback must touch.
+    ``status`` is that of the state table; ``open`` the stage that runs or is being restored; ``failed`` says that a
+    stage has just failed, which ends the run; ``done`` are the complete stages, ``started`` what a rollback must touch.
     """
 
     log: Sequence[WireEvent]
@@ -454,3 +456,17 @@ def _assert_progress_follows(log: Sequence[WireEvent]) -> None:
         _demand(
             following == "PlanProgress", f"a settled task is followed by {following}, not PlanProgress", log, number
         )
+
+
+def _assert_counts(log: Sequence[WireEvent]) -> None:
+    """Every PlanProgress counts as many settled tasks of each kind as the events before it tell of."""
+    statuses: dict[str, str] = {}
+    for number, event in enumerate(log):
+        if event["taskId"] is not None:
+            statuses[event["taskId"]] = event["status"]
+        elif event["type"] == "PlanProgress":
+            told = Counter(statuses.values())
+            counted = event["data"]["counts"]
+            for status in _SETTLED:
+                what = f"{counted.get(status, 0)} tasks counted as {status}, {told[status]} told of"
+                _demand(counted.get(status, 0) == told[status], what, log, number)
