@@ -38,6 +38,9 @@ from switchover.spi import HeldValue
 CONNECTION_LIMIT = 64
 """Connections to one Redis at most; more operations wait for one to come free."""
 
+QUEUE_SECONDS = 30.0
+"""How long they wait: a burst of our own is no fault of the server, so this is longer than any operation may take."""
+
 GENERATION_SUFFIX = ":generation"
 
 # KEYS: where value and generation lie. ARGV: their names inside, the generation, the value. Each answers nil when it
@@ -173,7 +176,7 @@ class RedisTargets:
         tls = options.pop("connection_class", None) is SSLConnection
         defaults: dict[str, Any] = {
             "max_connections": CONNECTION_LIMIT,
-            "timeout": self._timeout_seconds,
+            "timeout": QUEUE_SECONDS,
             "socket_connect_timeout": self._timeout_seconds,
             "socket_timeout": self._timeout_seconds,
             "socket_keepalive": True,
