@@ -64,12 +64,12 @@ class _Task:
 
 @dataclass(slots=True, eq=False)
 class _Plan:
-    """One plan, its tasks by ordinal, and the events of both by position."""
+    """One plan, its tasks by ordinal, the events of both by position, and its own by sequence id."""
 
     aggregate: PlanAggregate
     tasks: dict[int, _Task] = field(default_factory=dict[int, _Task])
     events: list[Event] = field(default_factory=list[Event])
-    idempotency: tuple[str, str] | None = None
+    own_events: list[Event] = field(default_factory=list[Event])
 
 
 @dataclass(slots=True, eq=False)
@@ -134,25 +134,36 @@ def _sequence(event: Event) -> int:
     return event.sequence_id
 
 
+@dataclass(slots=True, eq=False)
+class _Data:
+    """Everything that is kept."""
+
+    plans: dict[PlanId, _Plan] = field(default_factory=dict[PlanId, _Plan])
+    tenants: dict[TenantId, _Tenant] = field(default_factory=dict[TenantId, _Tenant])
+    idempotency: dict[str, tuple[PlanId, str]] = field(default_factory=dict[str, tuple[PlanId, str]])
+    requests: dict[int, Request] = field(default_factory=dict[int, Request])
+    line: StopLine | None = None
+    last_arrival: int = 0
+    driver: DriverInfo | None = None
+    holder: "MemoryExecutionStore | None" = None
+    token: int = 0
+
+
 class MemoryExecutionStore(ExecutionStore):
     """
     Keeps everything in this object, for as long as it exists; closing and opening again finds the same data.
 
     Args:
+        beside: Another store whose data this one shares: what a second process is to a store on disk.
         now: Wall-clock time for ``submitted_at`` and ``since``; aware, UTC.
     """
 
-    def __init__(self, *, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self, *, beside: "MemoryExecutionStore | None" = None, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._data: _Data = _Data() if beside is None else beside._data  # noqa: SLF001  # one class
         self._now = now or (lambda: datetime.now(UTC))
         self._is_open = False
-        self._plans: dict[PlanId, _Plan] = {}
-        self._tenants: dict[TenantId, _Tenant] = {}
-        self._idempotency: dict[str, tuple[PlanId, str]] = {}
-        self._requests: dict[int, Request] = {}
-        self._line: dict[None, StopLine | None] = {None: None}
-        self._last_arrival = 0
-        self._driver: DriverInfo | None = None
-        self._token = 0
 
     async def open(self) -> None:
         self._is_open = True
@@ -165,48 +176,49 @@ class MemoryExecutionStore(ExecutionStore):
 
     async def acquire_driver(self, owner: str) -> DriverLease | None:
         self._check_open()
-        before = self._driver
-        if before is not None and before.alive:
+        data = self._data
+        if data.holder is not None:
             return None
-        epoch = 1 if before is None else before.epoch + 1
-        self._driver = DriverInfo(owner=owner, epoch=epoch, since=self._now(), alive=True)
-        self._token += 1
+        epoch = 1 if data.driver is None else data.driver.epoch + 1
+        data.driver = DriverInfo(owner=owner, epoch=epoch, since=self._now(), alive=True)
+        data.holder = self
+        self._data.token += 1
         return DriverLease(owner=owner, epoch=epoch)
 
     async def release_driver(self, lease: DriverLease) -> None:
         self._check_open()
-        if self._driver is not None and self._driver.epoch == lease.epoch:
+        if self._data.driver is not None and self._data.driver.epoch == lease.epoch:
             self._stop_driving()
 
     async def driver(self) -> DriverInfo | None:
         self._check_open()
-        return self._driver
+        return self._data.driver
 
     async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
         self._check_open()
         # A store that needs time is the normal case: callers must meet others that run meanwhile, here too.
         await asyncio.sleep(0)
         self._check_open()
-        driver = self._driver
-        if driver is None or not driver.alive or driver.epoch != lease.epoch:
-            held = "nobody" if driver is None else f"epoch {driver.epoch} ({driver.owner})"
+        driver = self._data.driver
+        if self._data.holder is not self or driver is None or driver.epoch != lease.epoch:
+            held = "nobody" if driver is None or not driver.alive else f"epoch {driver.epoch} ({driver.owner})"
             message = (
                 f"the driver's lease of {lease.owner} with epoch {lease.epoch} is over: {held} drives; stop writing"
             )
             raise StoreConflictError(message)
         undo = _Undo()
         granted: dict[TaskKey, TenantId] = {}
-        last_arrival = self._last_arrival
+        last_arrival = self._data.last_arrival
         try:
             for entry in batch:
                 self._apply(entry, undo, granted)
         except BaseException:
             undo.roll_back()
-            self._last_arrival = last_arrival
+            self._data.last_arrival = last_arrival
             raise
-        self._token += 1
+        self._data.token += 1
         return CommitResult(
-            granted=tuple(key for key, tenant_id in granted.items() if self._tenants[tenant_id].owner == key)
+            granted=tuple(key for key, tenant_id in granted.items() if self._data.tenants[tenant_id].owner == key)
         )
 
     def _apply(self, entry: Entry, undo: _Undo, granted: dict[TaskKey, TenantId]) -> None:
@@ -227,16 +239,16 @@ class MemoryExecutionStore(ExecutionStore):
 
     def _insert_plan(self, new: NewPlan, undo: _Undo, granted: dict[TaskKey, TenantId]) -> None:
         plan_id = new.plan.plan_id
-        if plan_id in self._plans:
+        if plan_id in self._data.plans:
             message = f"plan {plan_id} exists already; take another id"
             raise StoreConflictError(message)
         if new.idempotency_key is not None:
-            if new.idempotency_key in self._idempotency:
+            if new.idempotency_key in self._data.idempotency:
                 message = f"the idempotency key {new.idempotency_key!r} was used before; read the plan that it created"
                 raise StoreConflictError(message)
-            undo.put(self._idempotency, new.idempotency_key, (plan_id, new.content_digest))
+            undo.put(self._data.idempotency, new.idempotency_key, (plan_id, new.content_digest))
         record = _Plan(new.plan)
-        undo.put(self._plans, plan_id, record)
+        undo.put(self._data.plans, plan_id, record)
         for new_task in new.tasks:
             self._insert_task(record, new_task, undo, granted)
 
@@ -247,7 +259,7 @@ class MemoryExecutionStore(ExecutionStore):
             message = f"task {key.task_id} does not belong into plan {plan.aggregate.plan_id}, or is in it twice"
             raise StoreConflictError(message)
         plan.tasks[key.ordinal] = _Task(task, new.config)
-        self._last_arrival = max(self._last_arrival, task.arrival)
+        self._data.last_arrival = max(self._data.last_arrival, task.arrival)
         tenant = self._tenant(task.tenant_id, undo)
         undo.insert(tenant.arrived, (task.arrival, key))
         if tenant.owner is None:
@@ -269,12 +281,11 @@ class MemoryExecutionStore(ExecutionStore):
         if _holds(plan.events, event.position, _position):
             message = f"plan {event.plan_id} has an event at position {event.position} already"
             raise StoreConflictError(message)
-        if event.key is not None:
-            own = self._task(event.key).events
-            if _holds(own, event.sequence_id, _sequence):
-                message = f"event {event.event_id} exists already"
-                raise StoreConflictError(message)
-            undo.insert(own, event, _sequence)
+        own = plan.own_events if event.key is None else self._task(event.key).events
+        if _holds(own, event.sequence_id, _sequence):
+            message = f"event {event.event_id} exists already"
+            raise StoreConflictError(message)
+        undo.insert(own, event, _sequence)
         undo.insert(plan.events, event, _position)
 
     def _change(  # noqa: C901, PLR0912  # one case for each kind of change
@@ -304,11 +315,11 @@ class MemoryExecutionStore(ExecutionStore):
                 if place not in task.pre_images:
                     undo.put(task.pre_images, place, change.pre_image)
             case SetLine():
-                undo.put(self._line, None, change.line)
+                undo.assign(self._data, "line", change.line)
             case AnswerRequest():
-                request = self._requests.get(change.request_id)
+                request = self._data.requests.get(change.request_id)
                 if request is not None and request.answer is None:
-                    undo.put(self._requests, change.request_id, replace(request, answer=change.answer))
+                    undo.put(self._data.requests, change.request_id, replace(request, answer=change.answer))
             case _:
                 assert_never(change)
 
@@ -323,7 +334,7 @@ class MemoryExecutionStore(ExecutionStore):
             raise StoreConflictError(message)
 
     def _release(self, change: ReleaseLock, undo: _Undo, granted: dict[TaskKey, TenantId]) -> None:
-        tenant = self._tenants.get(change.tenant_id)
+        tenant = self._data.tenants.get(change.tenant_id)
         if tenant is None:
             return
         if tenant.owner == change.key:
@@ -341,7 +352,7 @@ class MemoryExecutionStore(ExecutionStore):
                     break
 
     def _begin_run(self, change: BeginRun, undo: _Undo) -> None:
-        tenant = self._tenants.get(change.tenant_id)
+        tenant = self._data.tenants.get(change.tenant_id)
         if tenant is None or tenant.owner != change.key or tenant.generation >= change.generation:
             held = "is unknown"
             if tenant is not None:
@@ -358,32 +369,36 @@ class MemoryExecutionStore(ExecutionStore):
 
     async def put_request(self, verb: str, payload: bytes) -> int:
         self._check_open()
-        request_id = len(self._requests) + 1
-        self._requests[request_id] = Request(
+        request_id = len(self._data.requests) + 1
+        self._data.requests[request_id] = Request(
             request_id=request_id, verb=verb, payload=payload, submitted_at=self._now()
         )
-        self._token += 1
+        self._data.token += 1
         return request_id
 
     async def open_requests(self, after: int, limit: int) -> Sequence[Request]:
         self._check_open()
-        waiting = (r for r in self._requests.values() if r.answer is None and r.request_id > after)
+        waiting = (r for r in self._data.requests.values() if r.answer is None and r.request_id > after)
         return _first(waiting, limit)
 
     async def load_request(self, request_id: int) -> Request | None:
         self._check_open()
-        return self._requests.get(request_id)
+        return self._data.requests.get(request_id)
 
     # Reading
 
     async def load_state(self) -> StoreState:
         self._check_open()
         return StoreState(
-            plans=tuple(self._plans[i].aggregate for i in sorted(self._plans) if self._plans[i].aggregate.unsettled),
-            line=self._line[None],
+            plans=tuple(
+                self._data.plans[i].aggregate
+                for i in sorted(self._data.plans)
+                if self._data.plans[i].aggregate.unsettled
+            ),
+            line=self._data.line,
             holds=self._holds(),
-            last_arrival=self._last_arrival,
-            last_plan_id=max(self._plans, default=0),
+            last_arrival=self._data.last_arrival,
+            last_plan_id=max(self._data.plans, default=0),
         )
 
     async def load_live(self, plan_id: PlanId, after: int, limit: int) -> Sequence[LiveTask]:
@@ -394,7 +409,7 @@ class MemoryExecutionStore(ExecutionStore):
         self._check_open()
         found: list[StoredTask] = []
         for key in keys:
-            plan = self._plans.get(key.plan_id)
+            plan = self._data.plans.get(key.plan_id)
             task = None if plan is None else plan.tasks.get(key.ordinal)
             if task is not None:
                 aggregate = self._seen(task.aggregate)
@@ -410,13 +425,13 @@ class MemoryExecutionStore(ExecutionStore):
 
     async def load_plan(self, plan_id: PlanId) -> PlanAggregate | None:
         self._check_open()
-        plan = self._plans.get(plan_id)
+        plan = self._data.plans.get(plan_id)
         return None if plan is None else plan.aggregate
 
     async def list_plans(self, *, before: int | None, limit: int) -> Sequence[PlanAggregate]:
         self._check_open()
-        ids = sorted((i for i in self._plans if before is None or i < before), reverse=True)
-        return [self._plans[plan_id].aggregate for plan_id in ids[: max(limit, 0)]]
+        ids = sorted((i for i in self._data.plans if before is None or i < before), reverse=True)
+        return [self._data.plans[plan_id].aggregate for plan_id in ids[: max(limit, 0)]]
 
     async def list_tasks(
         self, plan_id: PlanId, *, statuses: frozenset[TaskStatus] | None, after: int, limit: int
@@ -427,7 +442,7 @@ class MemoryExecutionStore(ExecutionStore):
 
     async def load_tenants(self, tenant_ids: Sequence[TenantId]) -> Mapping[TenantId, TenantRecord]:
         self._check_open()
-        return {tenant_id: self._record(tenant_id) for tenant_id in tenant_ids if tenant_id in self._tenants}
+        return {tenant_id: self._record(tenant_id) for tenant_id in tenant_ids if tenant_id in self._data.tenants}
 
     async def list_holds(self) -> Mapping[TenantId, Hold]:
         self._check_open()
@@ -435,46 +450,46 @@ class MemoryExecutionStore(ExecutionStore):
 
     async def load_line(self) -> StopLine | None:
         self._check_open()
-        return self._line[None]
+        return self._data.line
 
     async def tenant_history(self, tenant_id: TenantId, limit: int) -> Sequence[TaskAggregate]:
         self._check_open()
-        tenant = self._tenants.get(tenant_id)
+        tenant = self._data.tenants.get(tenant_id)
         if tenant is None:
             return []
         return _first((self._seen(self._task(key).aggregate) for _, key in reversed(tenant.arrived)), limit)
 
     async def load_events(self, plan_id: PlanId, after: int, limit: int) -> Sequence[Event]:
         self._check_open()
-        plan = self._plans.get(plan_id)
+        plan = self._data.plans.get(plan_id)
         return [] if plan is None else _page(plan.events, after, limit, _position)
 
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
         self._check_open()
-        plan = self._plans.get(key.plan_id)
+        plan = self._data.plans.get(key.plan_id)
         task = None if plan is None else plan.tasks.get(key.ordinal)
         return [] if task is None else _page(task.events, after, limit, _sequence)
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         self._check_open()
-        plan = self._plans.get(key.plan_id)
+        plan = self._data.plans.get(key.plan_id)
         task = None if plan is None else plan.tasks.get(key.ordinal)
         return [] if task is None else [image for place, image in task.pre_images.items() if place[0] == stage]
 
     async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
         self._check_open()
-        return self._idempotency.get(idempotency_key)
+        return self._data.idempotency.get(idempotency_key)
 
     async def change_token(self) -> int:
         self._check_open()
-        return self._token
+        return self._data.token
 
     async def check(self) -> Sequence[str]:
         self._check_open()
         problems: list[str] = []
-        for plan in self._plans.values():
+        for plan in self._data.plans.values():
             problems.extend(_plan_problems(plan))
-        for tenant_id, tenant in self._tenants.items():
+        for tenant_id, tenant in self._data.tenants.items():
             problems.extend(self._tenant_problems(tenant_id, tenant))
         return problems
 
@@ -485,19 +500,21 @@ class MemoryExecutionStore(ExecutionStore):
             raise StoreClosedError("the memory store is not open; call open() before any other method")
 
     def _stop_driving(self) -> None:
-        if self._driver is not None and self._driver.alive:
-            self._driver = replace(self._driver, alive=False)
-            self._token += 1
+        data = self._data
+        if data.holder is self and data.driver is not None:
+            data.driver = replace(data.driver, alive=False)
+            data.holder = None
+            data.token += 1
 
     def _plan(self, plan_id: PlanId) -> _Plan:
-        plan = self._plans.get(plan_id)
+        plan = self._data.plans.get(plan_id)
         if plan is None:
             message = f"plan {plan_id} is not in the store"
             raise StoreConflictError(message)
         return plan
 
     def _task(self, key: TaskKey) -> _Task:
-        plan = self._plans.get(key.plan_id)
+        plan = self._data.plans.get(key.plan_id)
         task = None if plan is None else plan.tasks.get(key.ordinal)
         if task is None:
             message = f"task {key.task_id} is not in the store"
@@ -505,14 +522,14 @@ class MemoryExecutionStore(ExecutionStore):
         return task
 
     def _tenant(self, tenant_id: TenantId, undo: _Undo) -> _Tenant:
-        tenant = self._tenants.get(tenant_id)
+        tenant = self._data.tenants.get(tenant_id)
         if tenant is None:
             tenant = _Tenant()
-            undo.put(self._tenants, tenant_id, tenant)
+            undo.put(self._data.tenants, tenant_id, tenant)
         return tenant
 
     def _record(self, tenant_id: TenantId) -> TenantRecord:
-        tenant = self._tenants[tenant_id]
+        tenant = self._data.tenants[tenant_id]
         return TenantRecord(
             tenant_id=tenant_id,
             generation=tenant.generation,
@@ -526,18 +543,18 @@ class MemoryExecutionStore(ExecutionStore):
 
     def _seen(self, task: TaskAggregate) -> TaskAggregate:
         """The task with the lock as the tenant has it."""
-        owns = self._tenants[task.tenant_id].owner == task.key
+        owns = self._data.tenants[task.tenant_id].owner == task.key
         return task if task.lock_held == owns else replace(task, lock_held=owns)
 
     def _ordered(self, plan_id: PlanId, after: int) -> Iterator[TaskAggregate]:
-        plan = self._plans.get(plan_id)
+        plan = self._data.plans.get(plan_id)
         if plan is not None:
             for ordinal in sorted(plan.tasks):
                 if ordinal > after:
                     yield self._seen(plan.tasks[ordinal].aggregate)
 
     def _holds(self) -> dict[TenantId, Hold]:
-        return {i: tenant.hold for i, tenant in sorted(self._tenants.items()) if tenant.hold is not None}
+        return {i: tenant.hold for i, tenant in sorted(self._data.tenants.items()) if tenant.hold is not None}
 
     def _tenant_problems(self, tenant_id: TenantId, tenant: _Tenant) -> Iterator[str]:
         if tenant.queue and tenant.owner is None:
@@ -600,7 +617,7 @@ def _plan_problems(plan: _Plan) -> Iterator[str]:
         if number != aggregate.count(status):
             yield f"{name}: {number} tasks are {status}, it says {aggregate.count(status)}"
     yield from _gaps(f"{name}: positions", [event.position for event in plan.events], aggregate.position)
-    own = sorted(event.sequence_id for event in plan.events if event.key is None)
+    own = [event.sequence_id for event in plan.own_events]
     yield from _gaps(f"{name}: sequence ids", own, aggregate.sequence_id)
     for task in plan.tasks.values():
         numbers = [event.sequence_id for event in task.events]
