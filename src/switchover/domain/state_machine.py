@@ -196,8 +196,9 @@ def stamp_ended_without_checkpoint(ctx: TaskTransitionContext) -> Changes:
 
 
 def pause(ctx: TaskTransitionContext) -> Changes:
-    """The slot goes, the lock stays."""
-    line_held = ctx.line_stopped and ctx.task.pending_operation is not Operation.PAUSE
+    """The slot goes, the lock stays. Only what the stop-line alone stopped is the start-line's to resume."""
+    at_boundary = ctx.task.status is TaskStatus.RUNNING and not ctx.recovering
+    line_held = at_boundary and ctx.line_stopped and ctx.task.pending_operation is not Operation.PAUSE
     return {"pending_operation": None, "own_request": False, "line_held": line_held}
 
 
