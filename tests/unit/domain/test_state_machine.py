@@ -405,6 +405,13 @@ def _ended(status: PlanStatus, *, touched: int = 0, cancelled: bool = False, **c
     )
 
 
+def _shown(value: PlanAggregate | str) -> str:
+    if isinstance(value, str):
+        return value
+    counts = " ".join(f"{count} {status}" for status, count in value.counts.items())
+    return f"{value.status} {counts}" + (" cancelled" if value.cancelled else "")
+
+
 _RUN, _BACKWARDS = PlanStatus.RUNNING, PlanStatus.ROLLING_BACK
 
 
@@ -432,7 +439,7 @@ _RUN, _BACKWARDS = PlanStatus.RUNNING, PlanStatus.ROLLING_BACK
         (_ended(_BACKWARDS, CANCELLED=2), "CANCELLED"),
         (_ended(_BACKWARDS, touched=2, COMPLETED=2), "COMPLETED"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=_shown,
 )
 def test_where_a_plan_settles_is_the_first_that_applies(plan: PlanAggregate, expected: str) -> None:
     status = PlanStatus(expected)
