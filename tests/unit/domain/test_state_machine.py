@@ -139,7 +139,7 @@ def test_terminal_means_that_no_row_leads_out(status: TaskStatus) -> None:
 
 
 def test_two_rows_with_the_same_ends_are_an_error() -> None:
-    edge = Transition[TaskStatus, TaskTransitionContext](TaskStatus.PENDING, TaskStatus.RUNNING, "slot")
+    edge: Transition[TaskStatus, TaskTransitionContext] = Transition(TaskStatus.PENDING, TaskStatus.RUNNING, "slot")
     with pytest.raises(ValueError, match="share"):
         StateMachine((edge, edge))
 
