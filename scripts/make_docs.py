@@ -1,0 +1,183 @@
+"""
+Print the pages of the reference that follow from tables in the code.
+
+    python scripts/make_docs.py           write docs/reference/verbs.md and docs/reference/states.md
+    python scripts/make_docs.py --check   fail when they are not what the tables say
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from switchover.domain.plan import PlanStatus
+from switchover.domain.policies import Policies
+from switchover.domain.state_machine import StateMachine, plan_state_machine, task_state_machine
+from switchover.domain.task import Operation, TaskStatus
+from switchover.domain.verbs import VERB_TABLE, Rule
+
+_REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+
+_VERBS = """\
+# What can be asked, in which status
+
+<!-- Printed from the tables in the code by scripts/make_docs.py: change those. -->
+
+A request is durable when it is answered, and survives a crash. Until it takes effect, queries show it as
+`pendingOperation`. A request that does not apply is refused with a code, and changes nothing.
+
+{table}
+
+| cell | meaning |
+| --- | --- |
+| `-` | refused: ILLEGAL_STATE |
+| same | accepted, and already so: no change, no event |
+| yes | accepted when the guards below hold; takes effect when a slot is free |
+| at once | takes effect with the answer |
+| boundary | takes effect at the next stage boundary; a stage that fails, or was the last, drops the request |
+| end of stage | takes effect when the running stage has ended, whatever its outcome |
+| held, at once | the task stays PENDING, keeps its place and its lock, and is passed over until it is resumed |
+| if held | the task is held no more; refused when it is not held |
+| withdraws … | a pending request of that kind is dropped; without one: refused |
+
+**Guards.** A retry needs a plan that still has a way to run (RUNNING, PAUSED, PARTIAL_FAILED or FAILED), a retry
+left, a tenant that nobody else has locked, and no later task of the tenant that has run. A rollback needs a stage
+that was started, the same two facts about the tenant, and a previous good config. What is missing names the refusal;
+the first in this order: ILLEGAL_STATE, RETRY_LIMIT_EXCEEDED, SUPERSEDED, TENANT_CONFLICT, NO_PREVIOUS_CONFIG.
+
+**Two requests.** Rollback wins over cancel, cancel over pause: a stronger request replaces a pending one, a weaker
+one is refused while a stronger is pending, an equal one is accepted without effect. A rollback replaces a pending
+retry.
+
+**By plan** the same request goes to every task of the plan. The answer lists what was accepted and what was refused,
+per task, and is a success when something was accepted. PENDING tasks of a paused plan stay PENDING and are not held;
+a rollback by plan cancels tasks that have not started. A retry, resume or rollback asked for by tenant runs in a
+paused plan all the same; a retry by plan waits for the resume.
+"""
+
+_STATES = """\
+# The states of tasks and plans
+
+<!-- Printed from the tables in the code by scripts/make_docs.py: change those. -->
+
+A status changes along an edge that is drawn here, or not at all: what is not drawn is refused, changes nothing, and
+uses no sequence id and no event. Which request leads where is in [verbs](verbs.md); which event tells of it in
+[events](events.md).
+
+## Tasks
+
+{tasks}
+
+{task_rows}
+
+Terminal: {task_terminal}. Settled (no slot, no lock, nothing pending): {task_settled}.
+A create passes CREATED, VALIDATING and PENDING in one commit; a refused one stores nothing, so no query ever shows
+VALIDATION_FAILED.
+
+## Plans
+
+READY, RUNNING, PAUSED and ROLLING_BACK lead to a settled status in the commit of the task that settled last, once per
+run. Which one is derived from the tasks, the first that applies: out of ROLLING_BACK only, ROLLBACK_FAILED (some task
+is) or ROLLED_BACK (every task that started a stage is); then COMPLETED (every task is), CANCELLED (every task is, or
+some are and the plan was cancelled), PARTIAL_FAILED (some task is COMPLETED), FAILED (none is).
+
+{plans}
+
+{plan_rows}
+
+Terminal: {plan_terminal}. Settled: {plan_settled}.
+"""
+
+
+def verbs() -> str:
+    """The page about verbs."""
+    rows = [["status", *(str(operation) for operation in Operation)]]
+    for status in TaskStatus:
+        cells = [VERB_TABLE[status][operation] for operation in Operation]
+        if any(cell is not Rule.REFUSED for cell in cells):
+            rows.append([str(status), *(str(cell) for cell in cells)])
+    never = [str(s) for s in TaskStatus if all(cell is Rule.REFUSED for cell in VERB_TABLE[s].values())]
+    table = _table(rows)
+    return _VERBS.format(
+        table=f"{table}\n\n{_listed(never)} are passed within one commit, so nobody can ask anything then."
+    )
+
+
+def states() -> str:
+    """The page about states."""
+    tasks, plans = task_state_machine(Policies()), plan_state_machine()
+    return _STATES.format(
+        tasks=_diagram(tasks, TaskStatus.CREATED, TaskStatus),
+        task_rows=_rows(tasks),
+        task_terminal=_listed([str(status) for status in TaskStatus if status.is_terminal]),
+        task_settled=_listed([str(status) for status in TaskStatus if status.is_settled]),
+        plans=_diagram(plans, PlanStatus.CREATED, PlanStatus),
+        plan_rows=_rows(plans),
+        plan_terminal=_listed([str(status) for status in PlanStatus if status.is_terminal]),
+        plan_settled=_listed([str(status) for status in PlanStatus if status.is_settled]),
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {"verbs.md": verbs, "states.md": states}
+
+
+def _diagram(machine: StateMachine[Any, Any], first: StrEnum, statuses: type[StrEnum]) -> str:
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
+    lines.extend(f"    {edge.source} --> {edge.target}: {edge.by}" for edge in machine.transitions)
+    left = {edge.source for edge in machine.transitions}
+    lines.extend(f"    {status} --> [*]" for status in statuses if status not in left)
+    return "\n".join([*lines, "```"])
+
+
+def _rows(machine: StateMachine[Any, Any]) -> str:
+    rows = [["from", "to", "by", "guard", "what changes with it"]]
+    rows.extend(
+        [str(edge.source), str(edge.target), edge.by, _named(edge.guard), _named(edge.action)]
+        for edge in machine.transitions
+    )
+    return _table(rows)
+
+
+_SILENT = {"always": "", "nothing": "", "guard": "every task is settled, and this follows"}
+
+
+def _named(rule: Callable[..., object]) -> str:
+    name = rule.__name__
+    return _SILENT.get(name, name.replace("_", " "))
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join(_lines(rows))
+
+
+def _lines(rows: list[list[str]]) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        yield "| " + " | ".join(row) + " |"
+        if number == 0:
+            yield "|" + " --- |" * len(row)
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or compare them."""
+    outdated = []
+    for name, page in PAGES.items():
+        path, text = _REFERENCE / name, page()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        outdated.append(name)
+        if "--check" not in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if outdated and "--check" in arguments:
+        print(f"not current: {', '.join(outdated)}; run python scripts/make_docs.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
