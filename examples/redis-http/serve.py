@@ -1,0 +1,139 @@
+"""
+Seed Redis, write the plan, and be the instances of both units until Ctrl-C.
+
+An instance answers the version that Redis names for its tenant and service. Some instances of the green unit are broken
+until somebody repairs them:
+
+    curl -X POST 'http://127.0.0.1:8700/control/repair'
+    curl -X POST 'http://127.0.0.1:8700/control/break?tenants=t0003,t0004'
+"""
+
+import argparse
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import cast
+
+from aiohttp import web
+from fleet import BLUE, SERVICES, TOPIC, plan, plan_lines, state_before, tenants
+from redis.asyncio import Redis
+
+NAMED_VERSION = re.compile(rb"version\W{0,4}(\d+)\b(?!\.)")
+
+
+class Instances:
+    """
+    Every instance of both units: each keeps what it read of its tenant until it hears of a change.
+
+    Attributes:
+        broken: Tenants whose green routing instance does not come up.
+        heard: How many changes were announced.
+    """
+
+    def __init__(self, redis: Redis, broken: set[str]) -> None:
+        self.redis = redis
+        self.broken = broken
+        self.served: dict[tuple[str, str], int] = {}
+        self.heard = 0
+
+    async def listen(self) -> None:
+        """Forget what was read of a tenant's service as soon as a change of it is announced."""
+        async with self.redis.pubsub() as channel:
+            await channel.subscribe(TOPIC)
+            async for message in channel.listen():
+                if message["type"] == "message":
+                    change = json.loads(message["data"])
+                    self.served.pop((change["tenantId"], change["stage"]), None)
+                    self.heard += 1
+
+    async def health(self, request: web.Request) -> web.Response:
+        unit, tenant, service = (request.match_info[name] for name in ("unit", "tenant", "service"))
+        if unit == "green" and service == SERVICES[-1] and tenant in self.broken:
+            return web.json_response({"error": "out of disk space"}, status=503)
+        version = self.served.get((tenant, service))
+        if version is None:
+            version = self.served[tenant, service] = await self.read(tenant, service)
+        return web.json_response({"unit": unit, "version": version})
+
+    async def read(self, tenant: str, service: str) -> int:
+        """The version that Redis names; where it names none, everybody is on blue."""
+        if service == "gateway":
+            entry = await self.redis.hget(f"tenant_config:{tenant}", "gateway")
+        else:
+            entry = await self.redis.get(f"tenant_route:{tenant}")
+        named = NAMED_VERSION.search(cast("bytes | None", entry) or b"")
+        return BLUE if named is None else int(named[1])
+
+    async def control(self, request: web.Request) -> web.Response:
+        listed = {name for name in request.query.get("tenants", "").split(",") if name}
+        if request.match_info["what"] == "break":
+            self.broken |= listed
+        else:
+            self.broken -= listed or set(self.broken)
+        return await self.state(request)
+
+    async def state(self, request: web.Request) -> web.Response:
+        return web.json_response({"broken": sorted(self.broken), "heard": self.heard})
+
+
+async def seed(redis: Redis, count: int) -> None:
+    """Put the state before the switch into an empty database."""
+    if await redis.dbsize():
+        raise SystemExit("this Redis database is not empty; give --redis another one, for example …/7")
+    async with redis.pipeline(transaction=False) as pipeline:
+        for key, value in state_before(count).items():
+            if isinstance(value, dict):
+                pipeline.hset(key, mapping=dict(value.items()))
+            else:
+                pipeline.set(key, value)
+        await pipeline.execute()
+
+
+async def serve(options: argparse.Namespace) -> None:
+    redis = Redis.from_url(options.redis, max_connections=64)
+    await seed(redis, options.tenants)
+    everybody = tenants(options.tenants)
+    step = max(1, len(everybody) // max(1, options.broken))
+    instances = Instances(redis, set(everybody[step // 2 :: step][: options.broken]))
+    listening = asyncio.ensure_future(instances.listen())
+    app = web.Application()
+    app.router.add_get("/{unit}/{tenant}/{service}/health", instances.health)
+    app.router.add_post("/control/{what:break|repair}", instances.control)
+    app.router.add_get("/control", instances.state)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", options.port).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    content = plan(options.tenants, redis=options.redis, health=url, concurrency=options.concurrency)
+    as_json = options.plan.suffix == ".json"
+    text = json.dumps(content) if as_json else "\n".join(plan_lines(content)) + "\n"
+    options.plan.write_text(text, encoding="utf-8")
+    print(
+        f"{options.plan}: {options.tenants} tenants, {len(instances.broken)} of them broken; health at {url}",
+        flush=True,
+    )
+    try:
+        await listening
+    finally:
+        listening.cancel()
+        await runner.cleanup()
+        await redis.aclose()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--redis", default="redis://127.0.0.1:6379/7", help="an empty database")
+    parser.add_argument("--tenants", type=int, default=1_000)
+    parser.add_argument("--broken", type=int, default=20, help="tenants whose new unit does not come up at first")
+    parser.add_argument("--concurrency", type=int, default=50)
+    parser.add_argument("--port", type=int, default=8700, help="of the health endpoints; 0: any free one")
+    parser.add_argument("--plan", type=Path, default=Path("plan.yaml"), help="written here; .json for JSON")
+    try:
+        asyncio.run(serve(parser.parse_args()))
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""
+The main job, end to end: many tenants there and back, through a pause, crashes, failures and a repair.
+
+Real processes of the command line over one SQLite database; real HTTP endpoints; a real Redis, or files.
+"""
+
+import json
+import sys
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from tests.support.command_line import CommandLine, wait_for_output
+from tests.support.event_grammar import assert_legal_log, most_at_once
+from tests.support.file_fleet import FileFleet, file_fleet
+from tests.support.processes import Program, running, wait_until
+from tests.support.redis_monitor import RedisMonitor, TargetWrite, monitored
+
+PYTHON = sys.executable
+PLAN = 100
+STAGES = ["gateway", "routing"]
+CONCURRENCY = 50
+GREEN_VALUE = b'{"unit":"green","version":"42"}'
+
+pytestmark = pytest.mark.slow
+
+
+# --- the redis-http example ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class RedisFleet:
+    """The example's server, and the database that it seeded."""
+
+    url: str
+    plan: Path
+    health: str
+
+    def contents(self) -> dict[str, bytes | dict[str, bytes]]:
+        """Everything in the database, generations apart; read independently of the example."""
+        found: dict[str, bytes | dict[str, bytes]] = {}
+        with Redis.from_url(self.url) as redis:
+            for key in cast("list[bytes]", redis.keys()):
+                name = key.decode()
+                if redis.type(key) == b"hash":
+                    fields = cast("dict[bytes, bytes]", redis.hgetall(key))
+                    values = {field.decode(): value for field, value in fields.items()}
+                    found[name] = {field: value for field, value in values.items() if not field.endswith(":generation")}
+                elif not name.endswith(":generation"):
+                    found[name] = cast("bytes", redis.get(key))
+        return {name: value for name, value in found.items() if value}
+
+    def repair(self) -> None:
+        request = urllib.request.Request(f"{self.health}/control/repair", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.load(answer)["broken"] == []
+
+    def broken(self) -> set[str]:
+        with urllib.request.urlopen(f"{self.health}/control", timeout=10) as answer:
+            return set(json.load(answer)["broken"])
+
+
+@contextmanager
+def redis_fleet(server: str, example: Path, directory: Path, *, tenants: int, broken: int) -> Iterator[RedisFleet]:
+    """The example as its README starts it, over an empty database of our own."""
+    url = f"{server}/11"
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+    plan = directory / "plan.yaml"
+    argv: list[str | Path] = [
+        *(PYTHON, example / "serve.py", "--redis", url, "--plan", plan, "--port", "0"),
+        *("--tenants", str(tenants), "--broken", str(broken), "--concurrency", str(CONCURRENCY)),
+    ]
+    log = directory / "serve.log"
+    with running(argv, log=log, ready=lambda: "health at" in log.read_text()):
+        yield RedisFleet(url, plan, log.read_text().rpartition("health at ")[2].strip())
+
+
+# --- what must hold ------------------------------------------------------------------------------------------------
+
+
+def statuses(switchover: CommandLine) -> Mapping[str, int]:
+    counts: Mapping[str, int] = switchover.plan(PLAN)["counts"]
+    return counts
+
+
+def assert_one_writer_at_a_time(writes: Sequence[TargetWrite], tenant_of: Callable[[str], str]) -> None:
+    """
+    No two runs wrote one tenant at the same time.
+
+    A run is a generation. The target's own log shows the writes of a tenant run by run: generations only rise, and no
+    run wrote one place twice.
+    """
+    by_tenant: dict[str, list[TargetWrite]] = defaultdict(list)
+    for write in writes:
+        by_tenant[tenant_of(write.key)].append(write)
+    for tenant, its in by_tenant.items():
+        assert all(first.generation <= second.generation for first, second in pairwise(its)), (tenant, its)
+        assert len(set(its)) == len(its), f"{tenant}: one run wrote one place twice: {its}"
+
+
+def recovered(events: Sequence[Mapping[str, Any]]) -> int:
+    return sum(bool(event["data"].get("recovered")) for event in events)
+
+
+def stages_started(events: Sequence[Mapping[str, Any]]) -> int:
+    return sum(event["type"] == "TaskStageStarted" and not event["data"].get("recovered") for event in events)
+
+
+# --- tests ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.redis
+def test_a_thousand_tenants_there_and_back(tmp_path: Path, redis_server: str, repository: Path) -> None:
+    tenants, broken = 1_000, 20
+    example = repository / "examples" / "redis-http"
+    switchover = CommandLine(tmp_path)
+    with (
+        redis_fleet(redis_server, example, tmp_path, tenants=tenants, broken=broken) as fleet,
+        monitored(redis_server) as monitor,
+    ):
+        before = fleet.contents()
+        failing = fleet.broken()
+        assert len(failing) == broken
+
+        driver = pause_and_resume(switchover, monitor)
+        crash_twice(switchover, monitor, driver)
+        assert len(monitor.writes) < 2 * tenants, "the crash came too late to be one in the middle"
+
+        switchover("run", "plan.yaml", code=20)
+        assert statuses(switchover) == {"COMPLETED": tenants - broken, "FAILED": broken}
+        tasks = switchover("get", "tasks", str(PLAN), "-o", "jsonl").lines()
+        assert {task["tenantId"] for task in tasks if task["status"] == "FAILED"} == failing
+
+        fleet.repair()
+        switchover("retry", "--plan", str(PLAN))
+        assert statuses(switchover) == {"COMPLETED": tenants}
+        assert_on_green(fleet.contents(), tenants)
+
+        switchover("rollback", "--plan", str(PLAN), code=21)
+        assert statuses(switchover) == {"ROLLED_BACK": tenants}
+        assert fleet.contents() == before
+        example_agrees(example, fleet, tenants)
+        monitor.catch_up()
+        writes = [write for write in monitor.writes if write.key.startswith("tenant_")]
+
+    assert_one_writer_at_a_time(writes, lambda key: key.partition(":")[2])
+    events = switchover.events(PLAN)
+    assert_legal_log(events, stages=STAGES)
+    assert most_at_once(events) <= CONCURRENCY
+    assert 0 < recovered(events) <= 2 * CONCURRENCY
+    # Every stage was started once, and the failed ones once more: nothing was repeated by pause, crash or take-over.
+    assert stages_started(events) == 2 * tenants + broken
+
+
+def pause_and_resume(switchover: CommandLine, monitor: RedisMonitor) -> Program:
+    """Run, pause in the middle from a second process, resume from another one, which drives from then on."""
+    first = switchover.start("run", "plan.yaml")
+    wait_for_writes(monitor, 300, first)
+    switchover("pause", "--plan", str(PLAN))
+    switchover.wait_for_end(first, code=10)
+    paused = switchover.plan(PLAN)
+    assert paused["status"] == "PAUSED"
+    assert paused["counts"]["PAUSED"] > 0
+    assert "RUNNING" not in paused["counts"]
+    monitor.catch_up()
+    at_rest = len(monitor.writes)
+    second = switchover.start("resume", "--plan", str(PLAN))
+    wait_for_writes(monitor, at_rest + 300, second)
+    return second
+
+
+def crash_twice(switchover: CommandLine, monitor: RedisMonitor, driver: Program) -> None:
+    """Kill the driver beside a second `run`, which takes over; then kill that one too, so that nobody drives."""
+    standby = switchover.start("run", "plan.yaml")
+    wait_for_output(standby, f"process {driver.pid}")
+    assert driver.is_running, driver.tail()
+    at_kill = len(monitor.writes)
+    driver.kill()
+    wait_for_writes(monitor, at_kill + 200, standby)
+    standby.kill()
+    monitor.catch_up()
+    assert switchover.plan(PLAN)["status"] == "RUNNING"
+
+
+def wait_for_writes(monitor: RedisMonitor, count: int, program: Program) -> None:
+    wait_until(
+        lambda: len(monitor.writes) >= count or not program.is_running, timeout_seconds=40, what=f"{count} writes"
+    )
+    assert program.is_running, program.tail()
+
+
+def assert_on_green(contents: Mapping[str, bytes | dict[str, bytes]], tenants: int) -> None:
+    for number in range(1, tenants + 1):
+        hash_of_tenant = contents[f"tenant_config:t{number:04}"]
+        assert isinstance(hash_of_tenant, dict)
+        assert hash_of_tenant["gateway"] == GREEN_VALUE
+        assert contents[f"tenant_route:t{number:04}"] == GREEN_VALUE
+
+
+def example_agrees(example: Path, fleet: RedisFleet, tenants: int) -> None:
+    """The example's own check agrees."""
+    with running(
+        [PYTHON, example / "check.py", "--redis", fleet.url, "--tenants", str(tenants)],
+        log=fleet.plan.parent / "check.log",
+    ) as check:
+        assert check.wait() == 0, check.tail()
+
+
+def test_three_hundred_tenants_in_files_there_and_back(tmp_path: Path) -> None:
+    tenants, broken = 300, 6
+    switchover = CommandLine(tmp_path)
+    with file_fleet(tmp_path / "fleet", tenants=tenants, broken=broken) as fleet:
+        fleet.write_plan(tmp_path / "plan.json", plan_id=PLAN, concurrency=CONCURRENCY)
+        before = fleet.contents()
+
+        first = switchover.start("run", "plan.json")
+        wait_for_switched(fleet, first, 40)
+        switchover("pause", "--plan", str(PLAN))
+        switchover.wait_for_end(first, code=10)
+        at_rest = fleet.switched()
+        assert 40 <= at_rest < 2 * tenants
+
+        second = switchover.start("resume", "--plan", str(PLAN))
+        wait_for_switched(fleet, second, at_rest + 60)
+        second.kill()
+        assert fleet.switched() < 2 * tenants
+        switchover("run", "plan.json", code=20)
+        assert statuses(switchover) == {"COMPLETED": tenants - broken, "FAILED": broken}
+
+        fleet.broken.clear()
+        switchover("retry", "--plan", str(PLAN))
+        assert statuses(switchover) == {"COMPLETED": tenants}
+        assert fleet.switched() == 2 * tenants
+
+        switchover("rollback", "--plan", str(PLAN), code=21)
+        assert statuses(switchover) == {"ROLLED_BACK": tenants}
+        assert fleet.contents() == before
+
+    events = switchover.events(PLAN)
+    assert_legal_log(events, stages=STAGES)
+    assert most_at_once(events) <= CONCURRENCY
+    assert 0 < recovered(events) <= CONCURRENCY
+    assert stages_started(events) == 2 * tenants + broken
+
+
+def wait_for_switched(fleet: FileFleet, program: Program, count: int) -> None:
+    wait_until(lambda: fleet.switched() >= count or not program.is_running, what=f"{count} values to be switched")
+    assert program.is_running, program.tail()
