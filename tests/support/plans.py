@@ -31,7 +31,7 @@ Check = Callable[..., tuple[Finding, ...]]
 """Reads and validates; a fixture of the factory's tests."""
 
 
-def config(tenant_id: str = "acme", **changes: object) -> dict[str, Any]:
+def config(tenant_id: object = "acme", **changes: object) -> dict[str, Any]:
     """A valid config with a source, so that nothing is found unless a test changes something."""
     own: dict[str, Any] = {
         "tenantId": tenant_id,

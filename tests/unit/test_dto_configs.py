@@ -1,6 +1,7 @@
 """The inbound contract (behaviour, section 2)."""
 
 import json
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,7 @@ def test_models_are_frozen() -> None:
 
 
 def test_a_model_made_without_validation_is_validated_where_it_is_used() -> None:
-    broken = TenantDeployConfig.model_construct(tenant_id=5, deploy_unit_id=1, deploy_unit_version=1)
+    broken = TenantDeployConfig.model_construct(tenant_id=cast("str", 5), deploy_unit_id=1, deploy_unit_version=1)
     with pytest.raises(ValidationError):
         TenantDeployConfig.model_validate(broken)
 

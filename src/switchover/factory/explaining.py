@@ -82,8 +82,13 @@ def path_text(path: Sequence[int | str]) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """Text of strangers without what a terminal would obey, or what cannot be encoded."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 def _name(part: str) -> str:
-    name = part[:_LONGEST_NAME]
+    name = printable(part[:_LONGEST_NAME])
     return camel_case(name) if "_" in name and camel_case(name) in _ALL_FIELDS else name
 
 

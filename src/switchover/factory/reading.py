@@ -37,6 +37,7 @@ from switchover.factory.explaining import (
     metadata_problem,
     option_problem,
     path_text,
+    printable,
     shown,
 )
 from switchover.stages.catalogue import CompiledCatalogue
@@ -250,7 +251,7 @@ def _read_wrong_config(index: int, config: object, read: _ReadConfigs) -> None:
             return
         tenant = raw.get("tenantId", raw.get("tenant_id"))
         findings: list[Finding] = []
-        tenant_id = tenant[:MAX_SHOWN_ID] if isinstance(tenant, str) and tenant.isprintable() else None
+        tenant_id = printable(tenant[:MAX_SHOWN_ID]) or None if isinstance(tenant, str) else None
         wrong: set[str] = set()
         for item in errors:
             code, message = config_problem(item)

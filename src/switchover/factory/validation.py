@@ -22,7 +22,7 @@ from switchover.dto import Finding, Severity, TenantDeployConfig
 from switchover.dto.options import PlanOptions
 from switchover.errors import ErrorCode
 from switchover.factory.endpoints import EndpointJudge
-from switchover.factory.explaining import ENDPOINTS, REQUIRED, SOURCE, shown
+from switchover.factory.explaining import ENDPOINTS, REQUIRED, SOURCE, printable, shown
 from switchover.factory.reading import EVERYTHING, MAX_SHOWN_ID, Draft
 from switchover.spi import TenantRecord
 
@@ -93,7 +93,7 @@ def _about_plan(path: str, code: ErrorCode, message: str) -> Finding:
 
 
 def _about(index: int, config: TenantDeployConfigSnapshot, path: str, code: ErrorCode, message: str) -> Finding:
-    tenant_id = config.tenant_id[:MAX_SHOWN_ID] or None
+    tenant_id = printable(config.tenant_id[:MAX_SHOWN_ID]) or None
     severity = Severity.WARNING if code in WARNINGS else Severity.ERROR
     return Finding(tenant_id=tenant_id, field=path, code=code, message=message, severity=severity, index=index)
 
@@ -127,7 +127,9 @@ def stages(draft: Draft, around: Surroundings) -> Iterator[Finding]:
     """INVALID_STAGES, and what the catalogue found out about itself."""
     if draft.catalogue is not None:
         origin = " (in the settings)" if around.services_from_settings else ""
-        yield from (_about_plan(item.field, item.code, item.message + origin) for item in draft.catalogue.findings)
+        yield from (
+            _about_plan(printable(item.field), item.code, item.message + origin) for item in draft.catalogue.findings
+        )
     elif around.stage_factory is None:
         message = (
             "there are no stages; give `services` in the plan file or in the settings, "

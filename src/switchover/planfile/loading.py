@@ -19,6 +19,7 @@ from typing import cast
 from switchover.domain.wire import camel_case
 from switchover.dto import Finding
 from switchover.errors import ErrorCode, InvalidPlanError
+from switchover.factory.explaining import path_text
 from switchover.planfile.json_text import json_signs, parse_json
 from switchover.planfile.positions import Path as FieldPath
 from switchover.planfile.positions import Place, PlanSyntaxError, Sign, locate, parts_of
@@ -127,7 +128,9 @@ class PlanFile:
         if parts[:1] == ("configs",):
             return TENANTS
         # The catalogue of the settings is in no plan file.
-        return None if parts[:1] == ("services",) and "services" not in self.options else ("spec", *parts)
+        if parts[:1] == ("services",) and len(parts) > 1 and "services" not in self.options:
+            return None
+        return "spec", *parts
 
 
 def load_plan(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> PlanFile:
@@ -367,7 +370,7 @@ def _checked_root(
         raise _invalid(
             Finding(
                 tenant_id=None,
-                field=".".join(str(part) for part in path),
+                field=path_text(path),
                 code=code,
                 message=message,
                 file=name,
@@ -387,7 +390,7 @@ def _root_problems(root: Mapping[str, object]) -> Iterator[tuple[FieldPath, Erro
     for key in root:
         wire_name = camel_case(key) if key == "api_version" else key
         if wire_name not in ROOT_FIELDS:
-            known = key in _SPEC_HINTS
+            known = key in SPEC_FIELDS
             hint = f"; {key} belongs under spec" if known else nearest(key[:64], ROOT_FIELDS)
             yield (key,), ErrorCode.UNKNOWN_FIELD, f"unknown field {key[:64]!r}{hint}"
     for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
@@ -408,7 +411,7 @@ def _root_problems(root: Mapping[str, object]) -> Iterator[tuple[FieldPath, Erro
     yield from _spec_problems(cast("dict[str, object]", spec))
 
 
-_SPEC_HINTS = frozenset(
+SPEC_FIELDS = frozenset(
     {
         "planId",
         "planVersion",
