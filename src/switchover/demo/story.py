@@ -46,6 +46,8 @@ from switchover.planfile import load_plan
 
 DATABASE = "switchover.db"
 PLAN_FILE = "plan.yaml"
+_USAGE = 2
+"""The exit code of a command line that cannot be carried out."""
 
 
 async def run_demo(console: Console, *, directory: Path | None = None) -> int:
@@ -56,7 +58,7 @@ async def run_demo(console: Console, *, directory: Path | None = None) -> int:
         directory: Where plan file and database stay afterwards; None: nowhere.
 
     Returns:
-        0 when everything that was claimed was proven, else 1.
+        0 when everything that was claimed was proven, 1 when not, 2 when the directory has a database already.
     """
     if not structlog.is_configured():
         # The engine's log lines would run through the story.
@@ -70,7 +72,7 @@ async def run_demo(console: Console, *, directory: Path | None = None) -> int:
             place.mkdir(parents=True, exist_ok=True)
             if (place / DATABASE).exists():
                 console.print(f"{place / DATABASE} is there already; give the demo a new directory.", highlight=False)
-                return 1
+                return _USAGE
         try:
             async with running_fleet(table_before()) as fleet:
                 (place / PLAN_FILE).write_text(plan_text(fleet), encoding="utf-8")
