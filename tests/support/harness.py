@@ -512,8 +512,8 @@ class Rig:
             await self.clock.settle()
         records = self.driver.residents.tasks.values()
         running = {record.task.task_id for record in records if record.task.status.holds_slot}
-        assert {record.task.task_id for record in self.driver.heartbeat._due} == running
-        assert {key.task_id for key in self.driver.scheduler._launch.__self__._runs} == running
+        assert {beating.record.task.task_id for beating in self.driver.heartbeat._due} == running
+        assert len(self.driver.runtime) == len(running)
 
 
 def _after(texts: list[str], after: str | None) -> list[str]:

@@ -233,6 +233,13 @@ class PlanOrchestrator:
                 changed.append(record)
         if last:
             outcome.conclude_plan(operation, plan.plan.total)
+        if change.is_empty:
+            # Nothing to write, not even the plan's version; what made it so must be durable before anybody is told.
+            outcome.final_status = str(plan.plan.status)
+            if last:
+                await self._answer(outcome, reply)
+            await self.manager.commits.flush()
+            return
         durable = change.submit_with(lambda: self._final(plan, outcome, reply) if last else None)
         for record in changed:
             self.scheduler.enqueue(plan, record)
@@ -253,6 +260,8 @@ class PlanOrchestrator:
         status, operation = task.status, request.operation
         if status is TaskStatus.PENDING and not task.held and (operation is Operation.PAUSE or request.resumes_plan):
             return Verdict(Effect.NOTHING)  # it follows its plan, and is not held
+        if request.resumes_plan and task.pending_operation is Operation.RETRY:
+            return Verdict(Effect.NOTHING)  # a retry by plan waits for this
         if operation is Operation.ROLLBACK and not status.is_settled and not task.any_stage_started:
             return Verdict(Effect.CANCEL_NOW)  # nothing to undo: it must not start any more
         tenant = tenants.get(TenantId(task.tenant_id))
@@ -265,8 +274,11 @@ class PlanOrchestrator:
         plan = change.plan.plan
         match operation:
             case Operation.PAUSE:
-                if plan.status in {PlanStatus.READY, PlanStatus.RUNNING}:
+                waits = plan.pending_operation is not None
+                if any_accepted and not waits and plan.status in {PlanStatus.READY, PlanStatus.RUNNING}:
                     change.change_plan(pending_operation=Operation.PAUSE)
+            case Operation.RESUME if not any_accepted:
+                pass
             case Operation.RESUME:
                 if plan.status is PlanStatus.PAUSED:
                     change.transition_plan(PlanStatus.RUNNING if plan.run else PlanStatus.READY)

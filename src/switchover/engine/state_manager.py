@@ -120,6 +120,11 @@ class Change:
         self._settled_any = False
         self._undo = (plan.plan, plan.sequence_id, plan.position, plan.started_tasks)
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was decided that would have to be written."""
+        return self.plan.plan is self._undo[0] and not (self.records or self.entry.events or self.entry.changes)
+
     # Tasks
 
     def task(self, record: TaskRecord) -> "TaskEdit":
