@@ -17,53 +17,59 @@ from typing import cast
 
 from aiohttp import web
 from fleet import BLUE, SERVICES, TOPIC, plan, plan_lines, state_before, tenants
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 NAMED_VERSION = re.compile(rb"version\W{0,4}(\d+)\b(?!\.)")
 
 
+def named_version(entry: bytes | None) -> int:
+    """The version that an entry names, whatever its format; where it names none, the tenant is on blue."""
+    found = NAMED_VERSION.search(entry or b"")
+    return BLUE if found is None else int(found[1])
+
+
 class Instances:
     """
-    Every instance of both units: each keeps what it read of its tenant until it hears of a change.
+    Every instance of both units: each serves what Redis named when it last looked.
 
-    Attributes:
+    Args:
+        served: The version that each tenant's service is on.
         broken: Tenants whose green routing instance does not come up.
-        heard: How many changes were announced.
+        warm_up_seconds: How long an instance takes to follow a change that it hears of.
     """
 
-    def __init__(self, redis: Redis, broken: set[str]) -> None:
+    def __init__(
+        self, redis: Redis, served: dict[tuple[str, str], int], broken: set[str], warm_up_seconds: float
+    ) -> None:
         self.redis = redis
+        self.served = served
         self.broken = broken
-        self.served: dict[tuple[str, str], int] = {}
+        self.warm_up_seconds = warm_up_seconds
         self.heard = 0
 
     async def listen(self) -> None:
-        """Forget what was read of a tenant's service as soon as a change of it is announced."""
-        async with self.redis.pubsub() as channel:
+        """Follow every change that is announced."""
+        async with self.redis.pubsub() as channel, asyncio.TaskGroup() as warming_up:
             await channel.subscribe(TOPIC)
             async for message in channel.listen():
                 if message["type"] == "message":
                     change = json.loads(message["data"])
-                    self.served.pop((change["tenantId"], change["stage"]), None)
+                    warming_up.create_task(self.follow(change["tenantId"], change["stage"]))
                     self.heard += 1
+
+    async def follow(self, tenant: str, service: str) -> None:
+        await asyncio.sleep(self.warm_up_seconds)
+        if service == "gateway":
+            entry = await self.redis.hget(f"tenant_config:{tenant}", "gateway")
+        else:
+            entry = await self.redis.get(f"tenant_route:{tenant}")
+        self.served[tenant, service] = named_version(cast("bytes | None", entry))
 
     async def health(self, request: web.Request) -> web.Response:
         unit, tenant, service = (request.match_info[name] for name in ("unit", "tenant", "service"))
         if unit == "green" and service == SERVICES[-1] and tenant in self.broken:
             return web.json_response({"error": "out of disk space"}, status=503)
-        version = self.served.get((tenant, service))
-        if version is None:
-            version = self.served[tenant, service] = await self.read(tenant, service)
-        return web.json_response({"unit": unit, "version": version})
-
-    async def read(self, tenant: str, service: str) -> int:
-        """The version that Redis names; where it names none, everybody is on blue."""
-        if service == "gateway":
-            entry = await self.redis.hget(f"tenant_config:{tenant}", "gateway")
-        else:
-            entry = await self.redis.get(f"tenant_route:{tenant}")
-        named = NAMED_VERSION.search(cast("bytes | None", entry) or b"")
-        return BLUE if named is None else int(named[1])
+        return web.json_response({"unit": unit, "version": self.served[tenant, service]})
 
     async def control(self, request: web.Request) -> web.Response:
         listed = {name for name in request.query.get("tenants", "").split(",") if name}
@@ -91,11 +97,13 @@ async def seed(redis: Redis, count: int) -> None:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    redis = Redis.from_url(options.redis, max_connections=64)
+    redis = Redis.from_pool(BlockingConnectionPool.from_url(options.redis, max_connections=32))
     await seed(redis, options.tenants)
     everybody = tenants(options.tenants)
     step = max(1, len(everybody) // max(1, options.broken))
-    instances = Instances(redis, set(everybody[step // 2 :: step][: options.broken]))
+    broken = set(everybody[step // 2 :: step][: options.broken])
+    served = {(tenant, service): BLUE for tenant in everybody for service in SERVICES}
+    instances = Instances(redis, served, broken, options.warm_up)
     listening = asyncio.ensure_future(instances.listen())
     app = web.Application()
     app.router.add_get("/{unit}/{tenant}/{service}/health", instances.health)
@@ -126,6 +134,7 @@ def main() -> None:
     parser.add_argument("--redis", default="redis://127.0.0.1:6379/7", help="an empty database")
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--broken", type=int, default=20, help="tenants whose new unit does not come up at first")
+    parser.add_argument("--warm-up", type=float, default=0.25, help="seconds that an instance takes to follow a change")
     parser.add_argument("--concurrency", type=int, default=50)
     parser.add_argument("--port", type=int, default=8700, help="of the health endpoints; 0: any free one")
     parser.add_argument("--plan", type=Path, default=Path("plan.yaml"), help="written here; .json for JSON")

@@ -122,8 +122,8 @@ def stages_started(events: Sequence[Mapping[str, Any]]) -> int:
 def test_a_thousand_tenants_there_and_back(tmp_path: Path, redis_server: str, repository: Path) -> None:
     tenants, broken = 1_000, 20
     example = repository / "examples" / "redis-http"
-    switchover = CommandLine(tmp_path)
     with (
+        CommandLine(tmp_path) as switchover,
         redis_fleet(redis_server, example, tmp_path, tenants=tenants, broken=broken) as fleet,
         monitored(redis_server) as monitor,
     ):
@@ -164,7 +164,7 @@ def test_a_thousand_tenants_there_and_back(tmp_path: Path, redis_server: str, re
 def pause_and_resume(switchover: CommandLine, monitor: RedisMonitor) -> Program:
     """Run, pause in the middle from a second process, resume from another one, which drives from then on."""
     first = switchover.start("run", "plan.yaml")
-    wait_for_writes(monitor, 300, first)
+    wait_for_writes(monitor, 150, first)
     switchover("pause", "--plan", str(PLAN))
     switchover.wait_for_end(first, code=10)
     paused = switchover.plan(PLAN)
@@ -174,7 +174,7 @@ def pause_and_resume(switchover: CommandLine, monitor: RedisMonitor) -> Program:
     monitor.catch_up()
     at_rest = len(monitor.writes)
     second = switchover.start("resume", "--plan", str(PLAN))
-    wait_for_writes(monitor, at_rest + 300, second)
+    wait_for_writes(monitor, at_rest + 1, second)
     return second
 
 
@@ -183,9 +183,9 @@ def crash_twice(switchover: CommandLine, monitor: RedisMonitor, driver: Program)
     standby = switchover.start("run", "plan.yaml")
     wait_for_output(standby, f"process {driver.pid}")
     assert driver.is_running, driver.tail()
-    at_kill = len(monitor.writes)
     driver.kill()
-    wait_for_writes(monitor, at_kill + 200, standby)
+    monitor.catch_up()
+    wait_for_writes(monitor, len(monitor.writes) + 100, standby)
     standby.kill()
     monitor.catch_up()
     assert switchover.plan(PLAN)["status"] == "RUNNING"
@@ -217,8 +217,10 @@ def example_agrees(example: Path, fleet: RedisFleet, tenants: int) -> None:
 
 def test_three_hundred_tenants_in_files_there_and_back(tmp_path: Path) -> None:
     tenants, broken = 300, 6
-    switchover = CommandLine(tmp_path)
-    with file_fleet(tmp_path / "fleet", tenants=tenants, broken=broken) as fleet:
+    with (
+        CommandLine(tmp_path) as switchover,
+        file_fleet(tmp_path / "fleet", tenants=tenants, broken=broken) as fleet,
+    ):
         fleet.write_plan(tmp_path / "plan.json", plan_id=PLAN, concurrency=CONCURRENCY)
         before = fleet.contents()
 

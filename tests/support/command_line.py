@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support.processes import Program, start, wait_until
 
@@ -38,10 +38,21 @@ class Answer:
 
 @dataclass
 class CommandLine:
-    """Runs verbs in a directory, where ``switchover.db`` lies too."""
+    """
+    Runs verbs in a directory, where ``switchover.db`` lies too.
+
+    As a context it stops what it started and what still runs.
+    """
 
     directory: Path
-    _started: int = field(default=0, init=False)
+    _started: list[Program] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for program in self._started:
+            program.stop()
 
     def __call__(self, *arguments: str, timeout_seconds: float = 60.0, code: int | None = 0) -> Answer:
         """Run a verb to its end; ``code`` is the exit code that it must have, None: any."""
@@ -60,10 +71,11 @@ class CommandLine:
         return answer
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Program:
-        """Start a verb that runs for long; whoever starts it stops it."""
-        self._started += 1
-        log = self.directory / f"{self._started}-{arguments[0]}.log"
-        return start([*ARGV, *arguments], log=log, env={**environment(), **(env or {})}, cwd=self.directory)
+        """Start a verb that runs for long."""
+        log = self.directory / f"{len(self._started) + 1}-{arguments[0]}.log"
+        program = start([*ARGV, *arguments], log=log, env={**environment(), **(env or {})}, cwd=self.directory)
+        self._started.append(program)
+        return program
 
     def plan(self, plan_id: int) -> Mapping[str, Any]:
         """``get plan``."""

@@ -1,8 +1,8 @@
 """
 A fleet that is routed by files: one map file for a stage, a directory of files for another, health over real HTTP.
 
-The state before the switch is odd on purpose: spacing, number formats, missing entries. An instance answers the version
-that its tenant's file names at that moment.
+The state before the switch is odd on purpose: spacing, number formats, missing entries. An instance looks at its
+tenant's file when it is asked, and answers what it saw the time before: it takes a round to follow, as real ones do.
 """
 
 import json
@@ -45,6 +45,7 @@ class FileFleet:
     tenants: list[str]
     broken: set[str] = field(default_factory=set)
     url: str = ""
+    _seen: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def gateway(self) -> Path:
@@ -70,9 +71,7 @@ class FileFleet:
 
     def contents(self) -> dict[str, object]:
         """Every value as its text, generations apart; the map's as a JSON reader sees it that keeps what is written."""
-        found: dict[str, object] = {
-            file.name: file.read_bytes() for file in self.routing.iterdir() if not file.name.endswith(".generation")
-        }
+        found: dict[str, object] = {file.name: file.read_bytes() for file in self.routing.glob("*.json")}
         text = self.gateway.read_text(encoding="utf-8")
         for tenant, fields in _entries(text).items():
             for name, value in fields.items():
@@ -84,7 +83,13 @@ class FileFleet:
         files = sum(b'"green"' in file.read_bytes() for file in self.routing.glob("*.json"))
         return files + self.gateway.read_bytes().count(b'"green"')
 
-    def version(self, tenant: str, stage: str) -> int:
+    def served(self, tenant: str, stage: str) -> int:
+        """What an instance answers that is asked now."""
+        before = self._seen.get((tenant, stage), 41)
+        self._seen[tenant, stage] = self._named(tenant, stage)
+        return before
+
+    def _named(self, tenant: str, stage: str) -> int:
         if stage == "routing":
             file = self.routing / f"{tenant}.json"
             try:
@@ -108,7 +113,7 @@ class FileFleet:
             "spec": {
                 "planId": plan_id,
                 "maxConcurrency": concurrency,
-                "health": {"interval": "100ms", "attempts": 15},
+                "health": {"interval": "150ms", "attempts": 15},
                 "services": [
                     {"name": "gateway", "steps": [{"configUpdate": gateway}, {"healthCheck": {}}]},
                     {"name": "routing", "steps": [{"configUpdate": routing}, {"healthCheck": {}}]},
@@ -176,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = 503
             answer: dict[str, object] = {"error": "out of disk space"}
         else:
-            status, answer = 200, {"unit": unit, "version": self.fleet.version(tenant, stage)}
+            status, answer = 200, {"unit": unit, "version": self.fleet.served(tenant, stage)}
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -191,6 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients are killed on purpose, in the middle of a request too."""
 
 
 @contextmanager
