@@ -43,7 +43,7 @@ from switchover.testing.clock import ManualClock
 ANY = "*"
 """Every tenant, or every stage."""
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 5.0
 """How long a fact may take; only a test that fails ever waits for so long."""
 
 

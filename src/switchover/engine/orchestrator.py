@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from switchover.domain.admission import queue_class
 from switchover.domain.events import EventType
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import (
@@ -41,6 +42,7 @@ Reply = Callable[[OperationOutcome], AnswerRequest]
 """Turns an outcome into the answer to another process, to be committed with what it answers."""
 
 _ACQUIRES_LOCK = frozenset({Operation.RETRY, Operation.ROLLBACK})
+_RUNS_IN_A_PAUSED_PLAN = frozenset({Operation.RESUME, Operation.RETRY, Operation.ROLLBACK})
 
 
 @dataclass(slots=True, eq=False)
@@ -344,7 +346,9 @@ class PlanOrchestrator:
         edit = change.task(record)
         match verdict.effect:
             case None | Effect.NOTHING:
-                return
+                if not (own and operation in _RUNS_IN_A_PAUSED_PLAN and _waits_for_its_plan(change.plan, record.task)):
+                    return
+                edit.set(own_request=True)
             case Effect.HOLD:
                 if record.task.status is TaskStatus.PENDING:
                     edit.set(held=True)
@@ -404,6 +408,11 @@ def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:
     except Exception:  # noqa: BLE001  # a policy may raise anything
         _log.exception("a policy raised; the request is refused", task_id=task.task_id)
         return False
+
+
+def _waits_for_its_plan(plan: PlanRecord, task: TaskAggregate) -> bool:
+    """Asked for by plan, and the plan is paused: asked for by tenant it runs all the same."""
+    return queue_class(task) is not None and not task.own_request and not plan.plan.starts_tasks
 
 
 def _plan_refusal(plan: PlanRecord, operation: Operation) -> str | None:
