@@ -242,13 +242,18 @@ class Change:
         failed = plan.counts.get(TaskStatus.FAILED, 0) + plan.counts.get(TaskStatus.ROLLBACK_FAILED, 0)
         failure = None
         if target.is_failure:
+            left = plan.plan.total - plan.counts.get(TaskStatus.COMPLETED, 0)
+            what = (
+                f"{failed} of {plan.plan.total} tenants need attention"
+                if failed
+                else f"no tenant failed, but {left} of {plan.plan.total} were rolled back or cancelled"
+            )
             failure = FailureInfo(
                 error_code=ErrorCode.STEP_FAILED
                 if target is not PlanStatus.ROLLBACK_FAILED
                 else ErrorCode.ROLLBACK_INCOMPLETE,
                 error_type=ErrorType.BUSINESS_ERROR,
-                message=f"{failed} of {plan.plan.total} tenants need attention; "
-                f"see `switchover get tasks {plan.plan.plan_id}`",
+                message=f"{what}; see `switchover get tasks {plan.plan.plan_id}`",
                 timestamp=self.now,
                 retryable=target is not PlanStatus.ROLLBACK_FAILED,
             )
