@@ -23,6 +23,7 @@ from switchover.domain.plan import PlanStatus, PlanView
 from switchover.domain.policies import Policies
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.task import FailureInfo, Operation, StageMark, TaskStatus, TaskView
+from switchover.errors import ErrorCode
 
 Changes = dict[str, object]
 """Field name -> new value."""
@@ -190,6 +191,14 @@ def stamp_failed(ctx: TaskTransitionContext) -> Changes:
     return {**stamp_ended(ctx), "failure_info": ctx.failure}
 
 
+def stamp_rolled_back(ctx: TaskTransitionContext) -> Changes:
+    """The task settles; why it failed stays, unless that was an earlier rollback, which is made good now."""
+    failure = ctx.task.failure_info
+    if failure is not None and failure.error_code is ErrorCode.ROLLBACK_INCOMPLETE:
+        failure = None
+    return {**stamp_ended(ctx), "failure_info": failure}
+
+
 def stamp_ended_without_checkpoint(ctx: TaskTransitionContext) -> Changes:
     """The task settles, and nothing is left to continue from."""
     return {**stamp_ended(ctx), "marks": clear_marks(ctx.task.marks, StageMark.CHECKPOINTED)}
@@ -315,7 +324,7 @@ def task_state_machine(policies: Policies) -> TaskStateMachine:
             Transition(status.FAILED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
             Transition(status.COMPLETED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
             Transition(status.CANCELLED, status.ROLLING_BACK, "rollback, slot", rollback_allowed, begin_rollback),
-            Transition(status.ROLLING_BACK, status.ROLLED_BACK, "all restored", all_restored, stamp_ended),
+            Transition(status.ROLLING_BACK, status.ROLLED_BACK, "all restored", all_restored, stamp_rolled_back),
             Transition(
                 status.ROLLING_BACK, status.ROLLBACK_FAILED, "not all restored", rollback_finished, stamp_failed
             ),
