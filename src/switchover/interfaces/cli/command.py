@@ -1,0 +1,117 @@
+"""
+A verb: a function that gets the place it works on, and returns the code to end with.
+
+``verb`` adds the parameters that all verbs share, so that each of them may be given before the verb or after it.
+"""
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.interfaces.cli.failing import DEBUG_VARIABLE
+from switchover.interfaces.cli.place import CONFIG_VARIABLE, DB_VARIABLE, DEFAULT_DATABASE, STORE_VARIABLE, Place
+
+_Result = TypeVar("_Result")
+
+Db = Annotated[
+    str | None,
+    typer.Option("--db", metavar="PATH", help=f"SQLite database. Default: {DB_VARIABLE}, else {DEFAULT_DATABASE}."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help=f"Any store, for example sqlite:///x.db. Default: {STORE_VARIABLE}."),
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help=f"Settings (TOML). Default: {CONFIG_VARIABLE}."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Log everything, and show where unexpected errors happen.")]
+
+_SHARED = {"db": Db, "store": Store, "config": Config, "debug": Debug}
+
+
+def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
+    """Make a typer command of ``function(place, ...)``."""
+    own = inspect.signature(function)
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "place"]
+
+    @functools.wraps(function)
+    def command(
+        ctx: typer.Context,
+        db: str | None = None,
+        store: str | None = None,
+        config: str | None = None,
+        *,
+        debug: bool = False,
+        **arguments: Any,
+    ) -> None:
+        place = place_of(ctx).refined(db=db, store=store, config=config)
+        if debug:
+            os.environ[DEBUG_VARIABLE] = "1"
+        raise typer.Exit(int(function(place=place, **arguments)))
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter(name, keyword, annotation=kind, default=False if name == "debug" else None)
+        for name, kind in _SHARED.items()
+    ]
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    every = [context, *(parameter.replace(kind=keyword) for parameter in parameters), *shared]
+    command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
+    del command.__wrapped__  # type: ignore[attr-defined]  # so that the annotations above are the ones that count
+    return command
+
+
+def place_of(ctx: typer.Context) -> Place:
+    """What was given in front of the verb."""
+    found = ctx.find_root().obj
+    return found if isinstance(found, Place) else Place()
+
+
+def run_async(main: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run a verb's work in a loop of its own, with the log where it disturbs nobody."""
+    configure_log()
+    return asyncio.run(main)
+
+
+def configure_log() -> None:
+    """Warnings go to the error stream; with ``--debug`` everything does. What matters is in the store anyway."""
+    import logging
+
+    import structlog
+
+    level = logging.DEBUG if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"} else logging.WARNING
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_ErrorStreamLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+class _ErrorStreamLogger:
+    """Writes where the error stream is at that moment: a live display moves it."""
+
+    def __init__(self, *_names: str) -> None:
+        pass
+
+    def msg(self, message: str) -> None:
+        try:
+            print(message, file=sys.stderr, flush=True)
+        except OSError:
+            pass
+
+    log = debug = info = warn = warning = error = exception = critical = fatal = failure = err = msg

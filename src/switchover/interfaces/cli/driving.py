@@ -1,0 +1,162 @@
+"""
+Staying with the work until it has come to rest, and leaving it in good order when somebody asks for that.
+
+One Ctrl-C (or SIGTERM) starts nothing more, lets running stages end, and leaves; a second one leaves now. Either way the
+next process that drives the store goes on from what is recorded.
+"""
+
+import asyncio
+import math
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.interfaces.cli.looking import Look, Subject
+
+if TYPE_CHECKING:
+    from switchover.bootstrap import Executor
+    from switchover.interfaces.cli.screens import Screen
+
+_SHORTEST_SECONDS = 0.02
+_LONGEST_SECONDS = 0.2
+_COST_SHARE = 10
+_REDRAW_SECONDS = 1.0
+
+
+class Interrupts:
+    """
+    Counts the requests to stop that come in as signals; a context.
+
+    Attributes:
+        first: Somebody wants us to leave in good order.
+        second: ... and now at once.
+        attended: While False, nobody looks at ``second``, so the second signal ends whatever is being done.
+    """
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        self.attended = False
+        self._task: asyncio.Task[object] | None = None
+        self._signals: list[signal.Signals] = []
+
+    def __enter__(self) -> "Interrupts":
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+                loop.add_signal_handler(number, self._note)
+                self._signals.append(number)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._signals:
+            loop.remove_signal_handler(number)
+
+    def _note(self) -> None:
+        if not self.first.is_set():
+            self.first.set()
+            return
+        self.second.set()
+        if not self.attended and self._task is not None:
+            self._task.cancel()
+
+
+@dataclass(slots=True, kw_only=True)
+class Companion:
+    """
+    Stays with one plan or task.
+
+    Args:
+        go_on: The command that goes on where this process leaves off.
+    """
+
+    executor: "Executor"
+    subject: Subject
+    screen: "Screen"
+    interrupts: Interrupts
+    go_on: str
+    _began: float = field(default_factory=time.monotonic)
+
+    async def stay(self) -> tuple[ExitCode, Look]:
+        """Until it has come to rest, or somebody wants us to leave."""
+        self.interrupts.attended = True
+        with self.screen:
+            look = await self._follow()
+            if look.at_rest:
+                return look.code, look
+            if not self.executor.driving:
+                return ExitCode.DISCONNECTED, look
+            look = await self._leave()
+        return look.code, look
+
+    async def watch(self, timeout_seconds: float | None) -> tuple[ExitCode, Look]:
+        """Like ``stay``, without having a part in it."""
+        self.interrupts.attended = True
+        with self.screen:
+            look = await self._follow(timeout_seconds)
+        if look.at_rest:
+            return look.code, look
+        return (ExitCode.DISCONNECTED if self.interrupts.first.is_set() else ExitCode.TIMED_OUT), look
+
+    async def _follow(self, timeout_seconds: float | None = None) -> Look:
+        due = math.inf if timeout_seconds is None else self._began + timeout_seconds
+        executor, first = self.executor, self.interrupts.first
+        while True:
+            seen = executor.version
+            began = time.monotonic()
+            look = await self._look()
+            if look.at_rest or first.is_set() or began >= due:
+                return look
+            if executor.driver_failure is not None:
+                raise executor.driver_failure
+            ended = time.monotonic()
+            # Quick at first, so that a small plan is not kept waiting; later a few times a second.
+            rhythm = min(max(_SHORTEST_SECONDS, (ended - self._began) / 5), _LONGEST_SECONDS)
+            await _any_of(min(max(rhythm, (ended - began) * _COST_SHARE), due - ended), first.wait)
+            if not first.is_set():
+                await _any_of(min(_REDRAW_SECONDS, due - ended), first.wait, lambda: executor.changed(seen))
+
+    async def _leave(self) -> Look:
+        self.screen.say(
+            "stopping: nothing more is started, and running stages are brought to their end; press Ctrl-C again to "
+            "stop at once"
+        )
+        finishing = asyncio.ensure_future(self.executor.stop(finish_stages_within_seconds=math.inf))
+        try:
+            while not finishing.done() and not self.interrupts.second.is_set():
+                await self._look()
+                await _any_of(_LONGEST_SECONDS, self.interrupts.second.wait, lambda: asyncio.wait({finishing}))
+        finally:
+            if not finishing.done():
+                self.screen.say("stopping now: the stages that run are interrupted, and run again next time")
+                finishing.cancel()
+                await asyncio.gather(finishing, return_exceptions=True)
+                await self.executor.stop(finish_stages_within_seconds=0)
+        await finishing if not finishing.cancelled() else None
+        look = await self._look()
+        if not look.at_rest:
+            self.screen.say(f"stopped; {self.subject.name} goes on from here with: {self.go_on}")
+        return look
+
+    async def _look(self) -> Look:
+        look = await self.subject.look()
+        self.screen.show(look)
+        return look
+
+
+async def _any_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait for the first of these, but no longer than so many seconds."""
+    if seconds <= 0:
+        return
+    waiting = {asyncio.ensure_future(wait()) for wait in waits}
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,66 @@
+"""What a person is told when a verb cannot do what was asked: one paragraph and a code, never a traceback."""
+
+import os
+import sys
+import traceback
+
+from switchover.errors import ExecutorError, StorageError, StoreConflictError
+from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.interfaces.cli.texts import printable
+
+DEBUG_VARIABLE = "SWITCHOVER_DEBUG"
+
+
+class CommandError(Exception):
+    """
+    A verb ends here.
+
+    Args:
+        message: What, where, and the next move; empty when all has been said.
+    """
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def say(message: str) -> None:
+    """One paragraph on the error stream."""
+    try:
+        print(f"switchover: {printable(message)}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # whoever listened is gone; the code still tells
+
+
+def report(error: BaseException) -> ExitCode:
+    """Say what went wrong, and give the code to end with."""
+    match error:
+        case CommandError():
+            if str(error):
+                say(str(error))
+            return error.code
+        case StoreConflictError():
+            say(f"{error.message}. What was to be done goes on in the process that drives the store now")
+            return ExitCode.DISCONNECTED
+        case StorageError():
+            say(f"the store refuses: {error.message}")
+            return ExitCode.REFUSED
+        case ExecutorError():
+            say(f"{error.code}: {error.message}")
+            return ExitCode.REFUSED
+        case KeyboardInterrupt():
+            say("interrupted; what was recorded until now stays")
+            return ExitCode.DISCONNECTED
+        case _:
+            say(
+                f"something unexpected happened, which is a defect of this program: {type(error).__name__}: {error}. "
+                "What was recorded until now stays, and the same command may be given again; --debug shows where it "
+                "happened, for a report"
+            )
+            return ExitCode.UNEXPECTED
+
+
+def show_traceback(error: BaseException) -> None:
+    """For whoever asked for it."""
+    if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
+        traceback.print_exception(error)

@@ -1,0 +1,137 @@
+"""Which store a verb works on, with which settings, and how to name both again in a command to type."""
+
+import os
+import re
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.interfaces.cli.failing import CommandError
+
+if TYPE_CHECKING:
+    from switchover.bootstrap import Executor, Mode
+    from switchover.config import ExecutorSettings
+
+DEFAULT_DATABASE = "switchover.db"
+DB_VARIABLE = "SWITCHOVER_DB"
+STORE_VARIABLE = "SWITCHOVER_STORE"
+CONFIG_VARIABLE = "SWITCHOVER_CONFIG"
+
+_COMMAND = re.compile(r"`switchover ([^`]*)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    Where the work is recorded, as far as the command line says; the environment fills in the rest.
+
+    Attributes:
+        db: Path of an SQLite database.
+        store: URL of any store.
+        config: Settings file.
+        said: What was given on the command line, to be repeated in commands that a person is told to type.
+    """
+
+    db: str | None = None
+    store: str | None = None
+    config: str | None = None
+    said: tuple[str, ...] = ()
+
+    def refined(self, *, db: str | None, store: str | None, config: str | None) -> "Place":
+        """What was given after the verb goes before what was given in front of it."""
+        if db is not None and store is not None:
+            raise CommandError("--db and --store both name the store; give one of them", ExitCode.USAGE)
+        place = self
+        if db is not None or store is not None:
+            place = replace(place, db=db, store=store)
+        if config is not None:
+            place = replace(place, config=config)
+        pairs = (("--db", place.db), ("--store", place.store), ("--config", place.config))
+        return replace(place, said=tuple(part for name, value in pairs if value is not None for part in (name, value)))
+
+    @property
+    def url(self) -> str:
+        """The store's URL."""
+        db, store = self.db, self.store
+        if db is None and store is None:
+            db, store = os.environ.get(DB_VARIABLE) or None, os.environ.get(STORE_VARIABLE) or None
+            if db is not None and store is not None:
+                message = f"{DB_VARIABLE} and {STORE_VARIABLE} both name the store; set one of them"
+                raise CommandError(message, ExitCode.USAGE)
+        if store is not None:
+            return store
+        return f"sqlite:///{quote(db if db is not None else DEFAULT_DATABASE)}"
+
+    def command(self, *words: str) -> str:
+        """A command to type: the verb and its arguments, with this place named as it was named to us."""
+        return shlex.join(["switchover", *words, *self.said])
+
+    def with_place(self, text: str) -> str:
+        """The commands inside a text of the engine, completed by this place."""
+        if not self.said:
+            return text
+        return _COMMAND.sub(lambda match: f"`switchover {match[1]} {shlex.join(self.said)}`", text)
+
+    def settings(self) -> "ExecutorSettings":
+        """
+        The settings: file and environment.
+
+        Raises:
+            CommandError: They cannot be read.
+        """
+        import tomllib
+
+        from pydantic import ValidationError
+        from pydantic_settings import SettingsError
+
+        from switchover.config import ExecutorSettings
+
+        if self.config is not None:
+            os.environ[CONFIG_VARIABLE] = self.config
+        file = os.environ.get(CONFIG_VARIABLE)
+        if file is not None and not Path(file).is_file():
+            raise CommandError(f"settings: there is no file {file}; check --config or {CONFIG_VARIABLE}", ExitCode.USAGE)
+        try:
+            return ExecutorSettings()
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            origin = "the environment" if file is None else f"{file} or the environment"
+            raise CommandError(f"settings from {origin}: {found}", ExitCode.USAGE) from error
+        except (SettingsError, tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+            origin = "from the environment" if file is None else f"from {file} or the environment"
+            raise CommandError(f"settings {origin} cannot be read: {error}", ExitCode.USAGE) from error
+
+    @asynccontextmanager
+    async def open(
+        self, mode: "Mode", *, create: bool = False, settings: "ExecutorSettings | None" = None
+    ) -> "AsyncIterator[Executor]":
+        """
+        An executor over the store.
+
+        Args:
+            create: Make the database when there is none; otherwise that is refused, so that a wrong path neither
+                makes an empty database nor answers from one.
+        """
+        from switchover.bootstrap import make_store, open_executor
+
+        store = make_store(self.url)
+        path = getattr(store, "path", None)
+        if not create:
+            if isinstance(path, Path) and not path.exists():
+                raise CommandError(
+                    f"there is no database {path}, and none was made; name it with --db or {DB_VARIABLE}, or start a "
+                    f"plan in it: {self.command('run', 'FILE')}"
+                )
+            if self.url.startswith("memory:"):
+                raise CommandError(
+                    "a memory:// store ends with the process that runs the plan, so there is nothing to be found in "
+                    "it; name a database with --db"
+                )
+        chosen = self.settings() if settings is None else settings
+        async with open_executor(self.url, settings=chosen, mode=mode, store=store) as executor:
+            yield executor
