@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -141,9 +141,7 @@ class Executor:
         if self._driver is not None:
             await self._driver.stop(finish_stages_within_seconds=finish_stages_within_seconds)
             self._driver = self._local = None
-        if self._lease is not None:
-            lease, self._lease = self._lease, None
-            await self.store.release_driver(lease)
+        await self._release()
         self._publisher.close()
 
     @property
@@ -224,7 +222,14 @@ class Executor:
             ),
             on_fatal=self._failed,
         )
-        await driver.start()
+        try:
+            await driver.start()
+        except BaseException:
+            # What was picked up goes back as after a crash; and the next attempt must find the lease free.
+            await driver.stop(finish_stages_within_seconds=0.0)
+            with suppress(StorageError):
+                await self._release()
+            raise
         self._driver = driver
         self._local = LocalOperations(driver=driver, factory=self.factory, store=self.store, clock=self.clock)
         self._publisher.following = False
@@ -232,6 +237,11 @@ class Executor:
         inbox = Inbox(store=self.store, operations=self._local, clock=self.clock)
         self._loops.append(asyncio.ensure_future(inbox.run()))
         return True
+
+    async def _release(self) -> None:
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            await self.store.release_driver(lease)
 
     async def _take_over(self) -> None:
         while True:

@@ -206,6 +206,9 @@ class LocalOperations:
                 ends before; asking again is safe.
         """
         task = asyncio.ensure_future(work)
+        # Whoever asked may go away; the request goes on, and nobody is there to take what it raises then.
+        self._unanswered.add(task)
+        task.add_done_callback(self._forget)
         health = self._driver.commits.health
         while True:
             done, _ = await asyncio.wait({task}, timeout=_LOOK_SECONDS)
@@ -213,13 +216,16 @@ class LocalOperations:
                 return task.result()
             since = health.unavailable_since
             if since is not None and self._clock.monotonic() - since > _AWAY_SECONDS:
-                self._unanswered.add(task)
-                task.add_done_callback(self._unanswered.discard)
                 msg = (
                     f"the store takes no commits ({health.reason}); the request takes effect when it is back, if this "
                     "process lives until then. Look at the status, and ask again if it did not"
                 )
                 raise StoreUnavailableError(msg)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._unanswered.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _carry_out(self, request: OperationRequest, request_id: int | None) -> TaskOperationResult:
         driver = self._driver

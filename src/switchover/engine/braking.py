@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from switchover.domain.stage import GenerationSource
-from switchover.domain.task import FailureInfo, PlanId, TargetType, TaskKey, TaskStatus, TenantId
+from switchover.domain.task import FailureInfo, PlanId, TargetType, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.engine.boundaries import work_of
 from switchover.engine.executor import StageSource
 from switchover.engine.orchestrator import PlanOrchestrator, Reply
 from switchover.engine.outcomes import OperationOutcome, TaskReference, refused
+from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ExecutorError
 from switchover.spi import Change, Entry, Hold, LiftGeneration, SetHold, SetLine, StepServices, StopLine
@@ -92,20 +94,26 @@ class BrakeService:
         return outcome
 
     async def resume_line_held(self) -> None:
-        """Resume what the stop-line paused, and nothing that an operator paused."""
+        """Resume what the stop-line paused, and nothing that an operator paused; an outage only delays it."""
         orchestrator = self.orchestrator
         for plan in list(orchestrator.residents.plans.values()):
             after = 0
             with orchestrator.residents.pin(plan):
-                while page := await orchestrator.store.list_tasks(
-                    plan.plan.plan_id,
-                    statuses=frozenset({TaskStatus.PAUSED, TaskStatus.RUNNING}),
-                    after=after,
-                    limit=_PAGE,
-                ):
+                while page := await patiently(orchestrator.clock, partial(self._page, plan, after)):
                     after = page[-1].key.ordinal
-                    await orchestrator.residents.load([task.key for task in page if task.line_held])
                     self._resume_page(plan, [orchestrator.residents.tasks.get(task.key) for task in page])
+
+    async def _page(self, plan: PlanRecord, after: int) -> Sequence[TaskAggregate]:
+        """Tasks that the stop-line may have paused, those that it has made resident."""
+        orchestrator = self.orchestrator
+        page = await orchestrator.store.list_tasks(
+            plan.plan.plan_id,
+            statuses=frozenset({TaskStatus.PAUSED, TaskStatus.RUNNING}),
+            after=after,
+            limit=_PAGE,
+        )
+        await orchestrator.residents.load([task.key for task in page if task.line_held])
+        return page
 
     def _resume_page(self, plan: PlanRecord, records: Sequence[TaskRecord | None]) -> None:
         orchestrator = self.orchestrator

@@ -18,6 +18,7 @@ from switchover.engine.commits import GroupCommit
 from switchover.engine.deadlines import Deadline, DeadlineScheduler
 from switchover.engine.failures import StepTimeoutError, failure_of
 from switchover.engine.heartbeat import HeartbeatScheduler
+from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, StageError, StorageError
 from switchover.spi import Clock, Entry, ExecutionStore, KeepPreImage, StepServices
@@ -31,8 +32,11 @@ StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
 class StoredPreImages:
     """The pre-images of one stage of one task: durable before ``keep`` returns."""
 
-    def __init__(self, store: ExecutionStore, commits: GroupCommit, record: TaskRecord, stage: str) -> None:
+    def __init__(
+        self, store: ExecutionStore, commits: GroupCommit, clock: Clock, record: TaskRecord, stage: str
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._commits = commits
         self._record = record
         self._stage = stage
@@ -54,7 +58,8 @@ class StoredPreImages:
 
     async def _load(self) -> dict[str, PreImage]:
         if self._kept is None:
-            images = await self._store.load_pre_images(self._record.task.key, self._stage)
+            key = self._record.task.key
+            images = await patiently(self._clock, lambda: self._store.load_pre_images(key, self._stage))
             self._kept = {image.key: image for image in images}
         return self._kept
 
@@ -100,7 +105,7 @@ class TaskExecutor:
             switch_config=record.config,
             stage="",
             rolling_back=False,
-            pre_images=StoredPreImages(self.store, self.commits, record, ""),
+            pre_images=StoredPreImages(self.store, self.commits, self.clock, record, ""),
             run_step=_not_running,
             log=_log,
             health=plan.plan.rules.health,
@@ -190,7 +195,7 @@ class _Run:
         context.rolling_back = work.restoring
         context.config = self._config(work)
         executor = self._executor
-        context.pre_images = StoredPreImages(executor.store, executor.commits, record, stage.name)
+        context.pre_images = StoredPreImages(executor.store, executor.commits, executor.clock, record, stage.name)
         try:
             if work.restoring:
                 await stage.rollback.rollback(record.task, context)

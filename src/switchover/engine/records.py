@@ -185,7 +185,8 @@ class Residents:
         A task that becomes resident while the store reads is left as it is: what is resident is newer.
         """
         while True:
-            missing = [key for key in keys if key not in self.tasks]
+            # A task may be asked for twice at once: queued by its plan, and once more on its own request.
+            missing = [key for key in dict.fromkeys(keys) if key not in self.tasks]
             if not missing:
                 return
             waiting = next((self._loading[key] for key in missing if key in self._loading), None)

@@ -1,0 +1,35 @@
+"""
+Reading from a store that is away for a while.
+
+A commit that finds the store away is tried again until it is in (``engine.commits``). What a running task or a brake
+has to read on its way deserves the same: an outage delays the work, and must not leave a task RUNNING that nobody runs.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from switchover.errors import StoreUnavailableError
+from switchover.spi import Clock
+
+_log = structlog.get_logger("switchover.store")
+
+_Result = TypeVar("_Result")
+
+_AGAIN_SECONDS = 0.5
+
+
+async def patiently(clock: Clock, read: Callable[[], Awaitable[_Result]]) -> _Result:
+    """
+    Read, and read again while the store is away.
+
+    Raises:
+        StorageError: Waiting does not help.
+    """
+    while True:
+        try:
+            return await read()
+        except StoreUnavailableError as error:
+            _log.warning("the store cannot be read; trying again", reason=str(error))
+            await clock.sleep(_AGAIN_SECONDS)

@@ -1,0 +1,78 @@
+"""
+The wire between one incarnation of the engine and its store: it can be cut, and it can fail for a while.
+
+Cutting it is what a crash looks like from the store: what was committed is committed, and nothing comes any more,
+however much of the dead process still runs in this test's loop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from switchover.errors import StoreClosedError, StoreUnavailableError
+from switchover.spi import DriverLease, ExecutionStore
+
+_NEVER_FAILS = frozenset({"acquire_driver", "release_driver", "driver", "open", "aclose"})
+
+
+class Wire:
+    """
+    Passes every call on to ``inner``.
+
+    Attributes:
+        cut: Every call fails from now on, and what is on its way never comes back.
+        commit_failures, read_failures: How many of the next calls find the store away.
+        failed: Failures since somebody looked.
+        busy: Calls that have not come back.
+    """
+
+    def __init__(self, inner: ExecutionStore) -> None:
+        self.inner = inner
+        self.cut = False
+        self.commit_failures = 0
+        self.read_failures = 0
+        self.failed = 0
+        self.busy = 0
+        self.lease: DriverLease | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: object, **kwargs: object) -> Any:  # noqa: ANN401  # whatever the store answers
+            self._check()
+            self._fail(name)
+            self.busy += 1
+            try:
+                answer = await getattr(self.inner, name)(*args, **kwargs)
+            finally:
+                self.busy -= 1
+            # A process may die between the commit and its knowing of it.
+            await asyncio.sleep(0)
+            self._check()
+            if name == "acquire_driver":
+                self.lease = answer
+            return answer
+
+        return call
+
+    def as_store(self) -> ExecutionStore:
+        """What the engine takes it for."""
+        return cast("ExecutionStore", self)
+
+    def _check(self) -> None:
+        if self.cut:
+            message = "this process is dead"
+            raise StoreClosedError(message)
+
+    def _fail(self, name: str) -> None:
+        if name in _NEVER_FAILS:
+            return
+        if name == "commit":
+            if self.commit_failures:
+                self.commit_failures -= 1
+                self.failed += 1
+                message = "the store is away (a test says so)"
+                raise StoreUnavailableError(message)
+        elif self.read_failures:
+            self.read_failures -= 1
+            self.failed += 1
+            message = "the store cannot be read (a test says so)"
+            raise StoreUnavailableError(message)
