@@ -45,8 +45,11 @@ _log = structlog.get_logger("switchover.executor")
 _TAKE_OVER_SECONDS = 0.2
 _PATIENCE_SECONDS = 30.0
 
-Mode = Literal["drive", "record"]
-"""drive: run tasks whenever no other process does. record: only decide and record requests."""
+Mode = Literal["drive", "record", "read"]
+"""
+drive: run tasks whenever no other process does. record: only decide and record requests. read: only look; a request is
+left to whoever drives.
+"""
 
 
 def make_store(url: str) -> ExecutionStore:
@@ -128,7 +131,9 @@ class Executor:
 
     async def start(self) -> None:
         """Drive if nobody does; else follow, and wait for the chance to take over."""
-        if not await self._try_to_drive():
+        if self._mode == "read":
+            self._publisher.following = True
+        elif not await self._try_to_drive():
             self._publisher.following = True
             self._loops.append(asyncio.ensure_future(self._take_over()))
 
@@ -317,7 +322,7 @@ async def open_executor(
         stage_factory: Gives the stages of plans that bring no ``services``; goes before those of the settings.
         policies: Objects of behaviour, section 11.
         health_client: In place of the one over HTTP.
-        mode: ``record`` starts no task: requests are only decided and recorded.
+        mode: ``record`` starts no task: requests are only decided and recorded. ``read`` never becomes the driver.
         grace_seconds: How long running stages may take to end when the context is left.
         store: In place of the one behind ``url``.
 
