@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import yaml
+
 from switchover.config import ExecutorSettings
 from switchover.dto import Finding
 from switchover.factory import PlanFactory, StageFactory
@@ -57,3 +59,19 @@ def make_factory(stage_factory: StageFactory | None = None, **settings: object) 
 def brief(findings: tuple[Finding, ...]) -> list[tuple[int | None, str, str]]:
     """Which config, which field, which code."""
     return [(finding.index, finding.field, str(finding.code)) for finding in findings]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes all text in quotes: PyYAML's idea of which text needs them is that of YAML 1.1."""
+
+
+def _quoted(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+
+
+_Dumper.add_representer(str, _quoted)
+
+
+def dump_yaml(value: object) -> str:
+    """The value in block style."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ from switchover.factory import first_error
 from switchover.planfile import PlanFile, load_plan, parse_plan
 from switchover.planfile.loading import DEFAULT_MAX_BYTES
 from switchover.testing import strategies
-from tests.support.plans import SERVICES, config, make_factory
+from tests.support.plans import SERVICES, config, dump_yaml, make_factory
 
 PLAN = """\
 apiVersion: switchover/v1
@@ -122,7 +121,7 @@ def test_the_settings_catalogue_has_no_line_in_the_plan() -> None:
 
 @given(strategies.plan_documents(), st.booleans())
 def test_valid_plans_are_read_in_both_languages(plan: dict[str, Any], as_yaml: bool) -> None:
-    text = yaml.safe_dump(plan) if as_yaml else json.dumps(plan)
+    text = dump_yaml(plan) if as_yaml else json.dumps(plan)
     read = parse_plan(text)
     assert read.configs == plan["spec"]["tenants"]
     assert read.metadata == plan["metadata"]
@@ -269,7 +268,7 @@ def test_any_input_is_a_plan_or_an_invalid_plan(data: bytes | str) -> None:
 @given(strategies.json_values(), strategies.json_values(), st.booleans())
 def test_any_value_in_the_shape_of_a_plan(spec: object, metadata: object, as_yaml: bool) -> None:
     value = {**document(), "metadata": metadata, "spec": {"tenants": [spec, {"networkEndpoints": spec}], "retry": spec}}
-    text = yaml.safe_dump(value) if as_yaml else json.dumps(value)
+    text = dump_yaml(value) if as_yaml else json.dumps(value)
     try:
         plan = parse_plan(text)
     except InvalidPlanError:
@@ -279,7 +278,7 @@ def test_any_value_in_the_shape_of_a_plan(spec: object, metadata: object, as_yam
 
 @given(strategies.plan_documents(), st.data())
 def test_one_wrong_character_never_raises_anything_else(plan: dict[str, Any], data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from([yaml.safe_dump(plan), json.dumps(plan)]))
+    text = data.draw(st.sampled_from([dump_yaml(plan), json.dumps(plan)]))
     at = data.draw(st.integers(0, len(text) - 1))
     text = text[:at] + data.draw(st.sampled_from([*"{}[]\"':,&*!%#\\ \n\t\0", ""])) + text[at + 1 :]
     try:
