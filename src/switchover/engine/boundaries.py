@@ -320,7 +320,7 @@ class Boundaries:
         retrying = edit.task.retrying
         succeeded = edit.task.next_stage is None
         before_rollback = edit.task
-        if edit.begin_run(TaskStatus.ROLLING_BACK) is not _DONE:
+        if not self._may_roll_back(edit):
             return False
         edit.record.restore_failures.clear()
         if retrying:
@@ -331,6 +331,13 @@ class Boundaries:
         edit.emit(EventType.TASK_ROLLING_BACK)
         self._next_restore(edit)
         return True
+
+    def _may_roll_back(self, edit: TaskEdit) -> bool:
+        try:
+            return edit.begin_run(TaskStatus.ROLLING_BACK) is _DONE
+        except Exception:  # noqa: BLE001  # recorded here: the run ends as it would have ended without the request
+            _log.exception("the rollback policy raised; the rollback is refused", task_id=edit.task.task_id)
+            return False
 
     def _next_restore(self, edit: TaskEdit) -> None:
         record, index = edit.record, edit.task.next_rollback_stage

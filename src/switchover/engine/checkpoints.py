@@ -6,8 +6,12 @@ the boundary, so the two cannot disagree. It is cleared by the actions of the st
 and when a rollback begins, and kept on PAUSED and FAILED. Source: behaviour, section 9.
 """
 
+import structlog
+
 from switchover.domain.policies import CheckpointPolicy
 from switchover.domain.task import StageMark, TaskView
+
+_log = structlog.get_logger("switchover.checkpoints")
 
 
 class CheckpointService:
@@ -22,12 +26,20 @@ class CheckpointService:
         self._policy = policy
 
     def saves(self, task: TaskView, index: int) -> bool:
-        """Whether the stage that has just succeeded need not be repeated by a retry."""
-        return self._policy.should_checkpoint_after_stage(task, task.stage_names[index])
+        """Whether the stage that has just succeeded need not be repeated by a retry; a policy that raises says no."""
+        try:
+            return self._policy.should_checkpoint_after_stage(task, task.stage_names[index])
+        except Exception:  # noqa: BLE001  # a success is not turned into a failure by what follows it (lesson 42)
+            _log.exception("the checkpoint policy raised; a retry repeats the stage", task_id=task.task_id)
+            return False
 
     def restore_on_retry(self) -> bool:
-        """Whether a retry from the checkpoint may use it at all."""
-        return self._policy.restore_on_retry()
+        """Whether a retry from the checkpoint may use it at all; a policy that raises says no."""
+        try:
+            return self._policy.restore_on_retry()
+        except Exception:  # noqa: BLE001  # recorded here, and every stage is run again
+            _log.exception("the checkpoint policy raised; the retry runs every stage")
+            return False
 
     @staticmethod
     def load(task: TaskView) -> tuple[str, ...]:

@@ -229,7 +229,7 @@ class TaskScheduler:
                 held=task.held,
                 lock_held=task.lock_held,
                 on_hold=task.tenant_id in self._brakes.holds,
-                delayed=task.key in self._delayed,
+                delayed=place.queue is QueueClass.RETRIED and task.key in self._delayed,
             )
 
     def _park(self, plan: PlanRecord, place: Place, reason: WaitReason) -> bool:
@@ -309,7 +309,11 @@ class TaskScheduler:
             self._queue(plan).push(place)
 
     def _delay(self, record: TaskRecord, place: Place) -> None:
-        seconds = self._retry_delay_seconds(record.task)
+        try:
+            seconds = self._retry_delay_seconds(record.task)
+        except Exception:  # noqa: BLE001  # recorded here; the retry was accepted, so it must not be lost
+            _log.exception("the retry policy raised; the retry is not delayed", task_id=record.task.task_id)
+            seconds = 0.0
         if seconds > 0:
             self._delayed[record.task.key] = (self._clock.monotonic() + seconds, place)
             self._alarm.ring()

@@ -310,6 +310,15 @@ class TaskEdit:
         manager = self.change.manager
         plan = self.change.plan.plan
         source = self.task.status
+        if self.record.runtime is None and (source.holds_slot or target.holds_slot):
+            # Guards of what runs, or is about to, read the runtime context: without one nothing is attempted.
+            _log.error(
+                "no runtime context is registered for a task, so it does not change",
+                task_id=self.task.task_id,
+                source=str(source),
+                target=str(target),
+            )
+            return TransitionOutcome.INCOMPLETE
         context = TaskTransitionContext(
             task=self.task,
             total_stages=len(self.task.stage_names),
