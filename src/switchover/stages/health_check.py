@@ -132,6 +132,17 @@ class HealthCheckStep:
         requests = attempts * len(self._asked(context)) * self._timeout_seconds(context.health)
         return (requests + (attempts - 1) * interval) * (1 + _GRACE_SHARE) + _GRACE_SECONDS
 
+    def worst_case_seconds(self, health: HealthSettings, tenant_endpoints: int) -> float:
+        """
+        How long it takes to fail when every request times out.
+
+        Args:
+            tenant_endpoints: How many endpoints the tenant has; they count when the step asks those.
+        """
+        asked = tenant_endpoints if self._endpoints is None else len(self._endpoints)
+        attempts = self._attempts(health)
+        return attempts * asked * self._timeout_seconds(health) + (attempts - 1) * self._interval_seconds(health)
+
     def _attempts(self, health: HealthSettings) -> int:
         return health.attempts if self.attempts is None else self.attempts
 

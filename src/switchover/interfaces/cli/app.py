@@ -11,7 +11,16 @@ from switchover.interfaces.cli.command import Config, Db, Debug, Store
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import DEBUG_VARIABLE, report, show_traceback
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.verbs import running
+from switchover.interfaces.cli.verbs import (
+    braking,
+    checking,
+    controlling,
+    demonstrating,
+    following,
+    reading,
+    running,
+    upkeep,
+)
 
 app = typer.Typer(
     name="switchover",
@@ -41,7 +50,7 @@ def common(
     ctx.obj = Place().refined(db=db, store=store, config=config)
 
 
-for module in (running,):
+for module in (demonstrating, checking, running, reading, following, controlling, braking, upkeep):
     module.register(app)
 
 
@@ -50,7 +59,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments), prog_name="switchover")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(ExitCode.DONE if end.code is None else ExitCode.UNEXPECTED)
+        return (
+            end.code if isinstance(end.code, int) else int(ExitCode.DONE if end.code is None else ExitCode.UNEXPECTED)
+        )
     except BrokenPipeError:
         # Whoever read has enough. Nothing more is written, not even by the interpreter when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

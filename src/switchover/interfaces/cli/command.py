@@ -76,19 +76,24 @@ def place_of(ctx: typer.Context) -> Place:
     return found if isinstance(found, Place) else Place()
 
 
-def run_async(main: Coroutine[Any, Any, _Result]) -> _Result:
+def run_async(main: Coroutine[Any, Any, _Result], *, drives: bool = False) -> _Result:
     """Run a verb's work in a loop of its own, with the log where it disturbs nobody."""
-    configure_log()
-    return asyncio.run(main)
+    _configure_log(drives=drives)
+    try:
+        return asyncio.run(main)
+    except asyncio.CancelledError:  # by the second of two signals, see Interrupts
+        raise KeyboardInterrupt from None
 
 
-def configure_log() -> None:
-    """Warnings go to the error stream; with ``--debug`` everything does. What matters is in the store anyway."""
+def _configure_log(*, drives: bool) -> None:
+    """Errors, and what a driver warns of, go to the error stream; with ``--debug`` everything does."""
     import logging
 
     import structlog
 
-    level = logging.DEBUG if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"} else logging.WARNING
+    level = logging.WARNING if drives else logging.ERROR
+    if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
+        level = logging.DEBUG
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -34,12 +34,14 @@ class Interrupts:
         first: Somebody wants us to leave in good order.
         second: ... and now at once.
         attended: While False, nobody looks at ``second``, so the second signal ends whatever is being done.
+        cancels: Nothing has to be left in good order: the first signal ends whatever is being done.
     """
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         self.attended = False
+        self.cancels = False
         self._task: asyncio.Task[object] | None = None
         self._signals: list[signal.Signals] = []
 
@@ -58,11 +60,10 @@ class Interrupts:
             loop.remove_signal_handler(number)
 
     def _note(self) -> None:
-        if not self.first.is_set():
-            self.first.set()
-            return
-        self.second.set()
-        if not self.attended and self._task is not None:
+        if self.first.is_set():
+            self.second.set()
+        self.first.set()
+        if self._task is not None and (self.cancels or (self.second.is_set() and not self.attended)):
             self._task.cancel()
 
 

@@ -32,7 +32,9 @@ def write_findings(found: Iterable[object], output: Format, *, stderr: bool = Fa
         screen.print(line_of(finding), style="bold red" if finding.is_error else "yellow", soft_wrap=True)
     for code, number in told.items():
         if number > _SAME_WARNINGS:
-            screen.print(f"warning {code}: the same of {number - _SAME_WARNINGS:,} more", style="yellow", soft_wrap=True)
+            screen.print(
+                f"warning {code}: the same of {number - _SAME_WARNINGS:,} more", style="yellow", soft_wrap=True
+            )
 
 
 def line_of(finding: Finding) -> str:

@@ -181,9 +181,7 @@ class PlanSubject:
         ended = time.monotonic()
         self._details_due = ended + (ended - began) * _DETAILS_SHARE
 
-    async def _tasks(
-        self, plan: PlanAggregate, statuses: frozenset[TaskStatus], limit: int
-    ) -> Sequence[TaskAggregate]:
+    async def _tasks(self, plan: PlanAggregate, statuses: frozenset[TaskStatus], limit: int) -> Sequence[TaskAggregate]:
         if not any(plan.count(status) for status in statuses):
             return ()
         return await self.executor.store.list_tasks(self.plan_id, statuses=statuses, after=0, limit=limit)

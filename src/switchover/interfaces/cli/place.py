@@ -95,7 +95,9 @@ class Place:
             os.environ[CONFIG_VARIABLE] = self.config
         file = os.environ.get(CONFIG_VARIABLE)
         if file is not None and not Path(file).is_file():
-            raise CommandError(f"settings: there is no file {file}; check --config or {CONFIG_VARIABLE}", ExitCode.USAGE)
+            raise CommandError(
+                f"settings: there is no file {file}; check --config or {CONFIG_VARIABLE}", ExitCode.USAGE
+            )
         try:
             return ExecutorSettings()
         except ValidationError as error:
@@ -105,6 +107,13 @@ class Place:
         except (SettingsError, tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
             origin = "from the environment" if file is None else f"from {file} or the environment"
             raise CommandError(f"settings {origin} cannot be read: {error}", ExitCode.USAGE) from error
+
+    def exists(self) -> bool:
+        """Whether there is something to be read; a store that is no file is asked for it when it is opened."""
+        from switchover.bootstrap import make_store
+
+        path = getattr(make_store(self.url), "path", None)
+        return path.exists() if isinstance(path, Path) else not self.url.startswith("memory:")
 
     @asynccontextmanager
     async def open(

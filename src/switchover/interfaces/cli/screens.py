@@ -6,6 +6,7 @@ A screen never stops the work: when whoever reads it goes away, it falls silent.
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,7 +16,7 @@ from switchover.domain.task import TaskAggregate
 from switchover.interfaces.cli.looking import MOST_FAILURES, Look, PlanLook, TaskLook
 from switchover.interfaces.cli.output import Format, console
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import elapsed, printable
+from switchover.interfaces.cli.texts import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -132,9 +133,10 @@ class PlainScreen:
         self._place = place
         self._stderr = stderr
         self._gone = False
-        self._shown: tuple[object, ...] = ()
+        self._state: object = None
+        self._notes: Sequence[str] = ()
         self._counts: object = None
-        self._counts_at = 0.0
+        self._told_at = 0.0
         self._failures: set[tuple[str, int]] = set()
 
     def show(self, look: Look) -> None:
@@ -163,13 +165,9 @@ class PlainScreen:
     def _show_task(self, look: TaskLook) -> None:
         from switchover.interfaces.cli.views import driven_by, stands
 
-        task = look.task
-        state = (task.status, task.current_stage, task.pending_operation, driven_by(look), _waits(look))
-        if state != self._shown:
-            self._shown = state
-            reason = "" if not _waits(look) or look.at_rest else f"; {_waits(look)}"
-            self.say(f"{stands(task)}{reason}; {driven_by(look)}")
-            self._show_failure(task)
+        notes = [] if look.at_rest else [note for note in (_waits(look, self._place), driven_by(look)) if note]
+        self._show_state((look.task.status, stands(look.task)), stands(look.task), notes)
+        self._show_failure(look.task)
 
     def _show_plan(self, look: PlanLook) -> None:
         from switchover.interfaces.cli.views import brakes, driven_by, numbers
@@ -177,16 +175,25 @@ class PlainScreen:
         plan = look.plan
         for task in look.failed:
             self._show_failure(task)
-        state = (plan.status, plan.pending_operation, driven_by(look), *brakes(look, self._place))
-        now = time.monotonic()
-        waited = now - self._counts_at
-        if state != self._shown or (plan.counts != self._counts and waited >= _EVERY_SECONDS) or look.at_rest:
-            pass
-        elif waited < _AT_LEAST_EVERY_SECONDS:
-            return
-        notes = [note for note in state[2:] if note not in self._shown] if state != self._shown else []
-        self._shown, self._counts, self._counts_at = state, plan.counts, now
-        self.say("; ".join([f"plan {plan.plan_id} {plan.status}: {numbers(look)}", *map(str, notes)]))
+        waited = time.monotonic() - self._told_at
+        progressed = plan.counts != self._counts and waited >= _EVERY_SECONDS
+        notes = [] if look.at_rest else [*brakes(look, self._place), driven_by(look)]
+        text = f"plan {plan.plan_id} {plan.status}: {numbers(look)}"
+        if self._show_state((plan.status, plan.pending_operation), text, notes):
+            self._counts = plan.counts
+        elif progressed or waited >= _AT_LEAST_EVERY_SECONDS:
+            self._counts, self._told_at = plan.counts, time.monotonic()
+            self.say(text)
+
+    def _show_state(self, state: object, text: str, notes: Sequence[str]) -> bool:
+        """Say it when the state is another one, or there is a note that was not there before."""
+        new = [note for note in notes if note not in self._notes]
+        changed = state != self._state or bool(new)
+        self._state, self._notes = state, notes
+        if changed:
+            self._told_at = time.monotonic()
+            self.say("; ".join([text, *new]))
+        return changed
 
     def _show_failure(self, task: TaskAggregate) -> None:
         failure = task.failure_info
@@ -201,14 +208,12 @@ class PlainScreen:
         self.say(f"{task.status} {task.task_id} (tenant {task.tenant_id}): {failure.error_code}: {message}")
 
 
-def _waits(look: TaskLook) -> str:
-    return "" if look.waits is None else look.waits.reason
+def _waits(look: TaskLook, place: Place) -> str:
+    waits = look.waits
+    if waits is None:
+        return ""
+    return f"{waits.reason}; {place.with_place(waits.next_move)}" if waits.next_move else waits.reason
 
 
 def _is_fancy(screen: "Console") -> bool:
     return screen.encoding.lower().startswith("utf") and not screen.legacy_windows
-
-
-def seconds_text(seconds: float | None) -> str:
-    """A duration, or nothing."""
-    return "" if seconds is None else elapsed(seconds)

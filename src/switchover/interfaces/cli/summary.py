@@ -99,7 +99,10 @@ def _next_moves(plan: PlanAggregate, place: Place) -> list[str]:
         moves.append((place.command("retry", "--plan", number), "run the failed tasks again from their checkpoints"))
     if failed and not unrestored:
         moves.append(
-            (place.command("rollback", "--plan", number), "bring every tenant of the plan back, also those that are done")
+            (
+                place.command("rollback", "--plan", number),
+                "bring every tenant of the plan back, also those that are done",
+            )
         )
     return _moves(moves)
 

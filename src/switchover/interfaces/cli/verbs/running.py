@@ -7,7 +7,7 @@ import typer
 
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import PlanId
-from switchover.errors import ErrorCode, InvalidPlanError
+from switchover.errors import InvalidPlanError
 from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode, of_errors, of_plan
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     place: Place,
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Plan file: YAML or JSON.")] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="Plan file: YAML or JSON.")] = None,
     plan: Annotated[int | None, typer.Option("--plan", help="Drive a plan that is in the database already.")] = None,
     new: Annotated[
         bool, typer.Option("--new", help="Submit the file as a new plan although the same file was run before.")
@@ -52,7 +52,7 @@ def run(
         raise CommandError("name a plan file, or with --plan a plan of the database: one of them", ExitCode.USAGE)
     if new and file is None:
         raise CommandError("--new goes with a plan file", ExitCode.USAGE)
-    return run_async(_run(place, file, plan, progress, output, new=new))
+    return run_async(_run(place, file, plan, progress, output, new=new), drives=True)
 
 
 async def _run(
@@ -134,7 +134,9 @@ async def _tell_of_others(executor: "Executor", look: Look, place: Place) -> Non
     others = [plan for plan in plans if plan.plan_id != own and plan.status is not PlanStatus.PAUSED and plan.unsettled]
     for plan in others[:_MOST_OTHERS]:
         if plan.unsettled > plan.idle:
-            print(f"plan {plan.plan_id} is {plan.status} and left as it is: {place.command('run', '--plan', str(plan.plan_id))}")
+            print(
+                f"plan {plan.plan_id} is {plan.status} and left as it is: {place.command('run', '--plan', str(plan.plan_id))}"
+            )
 
 
 async def _settled_before(
@@ -186,6 +188,3 @@ async def _last_of(executor: "Executor", digest: str) -> tuple[PlanId | None, st
             return newest, key
         newest = found[0]
     raise CommandError(f"this file was submitted {_MOST_ATTEMPTS:,} times; give it a planId", ExitCode.REFUSED)
-
-
-__all__ = ["ErrorCode", "register", "run"]

@@ -1,0 +1,119 @@
+"""lint, plan: what is wrong with a plan file, and what it would do. Neither writes anything."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from switchover.errors import InvalidPlanError
+from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.exit_codes import ExitCode, of_errors
+from switchover.interfaces.cli.failing import CommandError
+from switchover.interfaces.cli.findings import counted, write_findings
+from switchover.interfaces.cli.output import Format, Output, write_details, write_json, write_line, write_table
+from switchover.interfaces.cli.place import Place
+from switchover.interfaces.cli.preview import PREVIEW_COLUMNS, Preview, preview_of
+from switchover.interfaces.cli.texts import count
+
+if TYPE_CHECKING:
+    from switchover.config import ExecutorSettings
+    from switchover.planfile import PlanFile
+
+_MOST_TENANTS = 50
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="Plan file: YAML or JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command("lint", help=lint.__doc__)(verb(lint))
+    app.command("plan", help=plan.__doc__)(verb(plan))
+
+
+def lint(place: Place, file: File, output: Output = Format.TABLE) -> ExitCode:
+    """Validate a plan file by itself: every finding, with its place. Warnings do not fail."""
+    from switchover.factory import PlanFactory
+    from switchover.stages.catalogue import StageCatalogue
+
+    settings = place.settings()
+    try:
+        plan_file = _load(file, settings)
+    except InvalidPlanError as error:
+        write_findings(error.findings, output)
+        if not error.findings:
+            raise CommandError(error.message, ExitCode.INVALID_PLAN) from error
+        return ExitCode.INVALID_PLAN
+    factory = PlanFactory(settings, StageCatalogue())
+    draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
+    findings = plan_file.locate(factory.validate(draft))
+    write_findings(findings, output)
+    errors = [finding for finding in findings if finding.is_error]
+    if output is Format.TABLE:
+        stages = 0 if draft.catalogue is None else len(draft.catalogue.stages)
+        told = f"{count(len(draft.configs), 'tenant')}, {count(stages, 'stage')}; {counted(findings)}"
+        print(f"{file}: {'not valid' if errors else 'valid'}: {told}")
+    return ExitCode.INVALID_PLAN if errors else ExitCode.DONE
+
+
+def plan(
+    place: Place,
+    file: File,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Tenants shown in the table; 0: all.")] = _MOST_TENANTS,
+    output: Output = Format.TABLE,
+) -> ExitCode:
+    """Show what a plan file would do: the change per tenant, conflicts, holds, worst-case times. Writes nothing."""
+    return run_async(_plan(place, file, limit, output))
+
+
+async def _plan(place: Place, file: str, limit: int, output: Format) -> ExitCode:
+    from switchover.factory import PlanFactory, StoreFacts
+    from switchover.stages.catalogue import StageCatalogue
+
+    settings = place.settings()
+    try:
+        plan_file = _load(file, settings)
+    except InvalidPlanError as error:
+        write_findings(error.findings, Format.TABLE, stderr=True)
+        raise CommandError(f"{file} is no valid plan", ExitCode.INVALID_PLAN) from error
+    factory = PlanFactory(settings, StageCatalogue())
+    draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
+    facts = StoreFacts()
+    known = False
+    if place.exists():
+        async with place.open("read", settings=settings) as executor:
+            known = True
+            tenant_ids = list(dict.fromkeys(config.tenant_id for config in draft.configs))
+            facts = StoreFacts(
+                plan_exists=draft.plan_id is not None and await executor.store.load_plan(draft.plan_id) is not None,
+                tenants=await executor.store.load_tenants(tenant_ids),  # type: ignore[arg-type]  # as the draft has them
+            )
+    findings = plan_file.locate(await asyncio.to_thread(factory.validate, draft, facts))
+    preview = preview_of(draft, facts, findings, settings, known=known)
+    _write(preview, output, limit, place)
+    errors = [finding.code for finding in findings if finding.is_error]
+    return of_errors(errors) if errors else ExitCode.DONE
+
+
+def _load(file: str, settings: "ExecutorSettings") -> "PlanFile":
+    from switchover.planfile import load_plan
+
+    return load_plan(file, max_bytes=settings.plan_file_max_bytes)
+
+
+def _write(preview: Preview, output: Format, limit: int, place: Place) -> None:
+    if output is Format.JSON:
+        write_json(preview.to_dict())
+        return
+    if output is Format.JSONL:
+        for tenant in preview.tenants:
+            write_line(tenant.to_dict())
+        return
+    write_details(preview.details(place))
+    print()
+    shown = preview.tenants if not limit else preview.tenants[:limit]
+    write_table(PREVIEW_COLUMNS, [tenant.row() for tenant in shown])
+    if len(preview.tenants) > len(shown):
+        print(f"... and {len(preview.tenants) - len(shown):,} more: --limit 0 shows all")
+    if preview.findings:
+        print()
+        write_findings(preview.findings, Format.TABLE)

@@ -1,0 +1,64 @@
+"""doctor, export: whether everything is in order, and everything about one plan."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from switchover.domain.task import PlanId
+from switchover.interfaces.cli.checkup import Check, Verdict, checkup
+from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.interfaces.cli.exporting import export_plan
+from switchover.interfaces.cli.failing import CommandError
+from switchover.interfaces.cli.output import Column, Format, Output, write_json, write_line, write_table
+from switchover.interfaces.cli.place import Place
+from switchover.interfaces.cli.texts import count
+from switchover.interfaces.cli.verbs.reading import PlanArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command("doctor", help=doctor.__doc__)(verb(doctor))
+    app.command("export", help=export.__doc__)(verb(export))
+
+
+def doctor(place: Place, output: Output = Format.TABLE) -> ExitCode:
+    """Examine the store and its surroundings, and say what is wrong and what to do. Changes nothing."""
+    checks = run_async(checkup(place))
+    problems = [check for check in checks if check.verdict is Verdict.PROBLEM]
+    if output is Format.JSON:
+        write_json([check.to_dict() for check in checks])
+    elif output is Format.JSONL:
+        for check in checks:
+            write_line(check.to_dict())
+    else:
+        write_table((Column("CHECK"), Column("VERDICT"), Column("FOUND")), [_row(check) for check in checks])
+        print(f"{count(len(problems), 'problem')} found" if problems else "everything is in order")
+    return ExitCode.UNEXPECTED if problems else ExitCode.DONE
+
+
+def _row(check: Check) -> tuple[str, str, str]:
+    return check.name, check.verdict, f"{check.found}; {check.next_move}" if check.next_move else check.found
+
+
+def export(
+    place: Place,
+    plan_id: PlanArgument,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
+    ] = None,
+) -> ExitCode:
+    """Write everything about one plan as one JSON document: rules, tasks, configs, pre-images, events."""
+
+    async def work() -> ExitCode:
+        async with place.open("read") as executor:
+            plan = await executor.store.load_plan(PlanId(plan_id))
+            if plan is None:
+                raise CommandError(place.with_place(executor.facade.unknown_plan(plan_id).message))
+            await export_plan(executor, plan, to)
+        if to is not None:
+            print(f"plan {plan_id} is exported to {to}")
+        return ExitCode.DONE
+
+    return run_async(work())
