@@ -123,7 +123,7 @@ def sample_plan(
         status=PlanStatus.READY,
         rules=PlanRules(),
         total=len(names),
-        counts={TaskStatus.PENDING: len(names)},
+        counts={TaskStatus.PENDING: len(names)} if names else {},
         created_at=SAMPLE_MOMENT,
         updated_at=SAMPLE_MOMENT,
         unsettled=len(names),
