@@ -24,7 +24,6 @@ from switchover.interfaces.cli.verbs import (
 
 app = typer.Typer(
     name="switchover",
-    help="Move many tenants from one deploy unit to another, safely and visibly, and back again.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,15 +32,17 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(help="Move many tenants from one deploy unit to another, safely and visibly, and back again.")
 def common(
     ctx: typer.Context,
+    *,
     db: Db = None,
     store: Store = None,
     config: Config = None,
     debug: Debug = False,
     version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
 ) -> None:
+    """What may be given in front of every verb."""
     if version:
         print(f"switchover {__version__}")
         raise typer.Exit

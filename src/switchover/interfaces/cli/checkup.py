@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from switchover.domain.plan import PlanStatus
 from switchover.errors import StorageError
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.place import Place
@@ -113,15 +114,11 @@ def _disk(path: Path) -> Check:
 
 
 async def _driver(executor: "Executor", driver: "DriverInfo | None", place: Place) -> Check:
-    unfinished = [
-        plan
-        for plan in (await executor.store.load_state()).plans
-        if not plan.status.is_settled and plan.unsettled > plan.idle
-    ]
     if driver is not None and driver.alive:
         return Check(name="driver", verdict=Verdict.OK, found=f"{driver.owner} drives since {moment(driver.since)} UTC")
     last = "nobody ever drove" if driver is None else f"nobody drives; the last was {driver.owner}"
-    waiting = [plan for plan in unfinished if plan.status != "PAUSED"]
+    plans = (await executor.store.load_state()).plans
+    waiting = [plan for plan in plans if plan.status is not PlanStatus.PAUSED and plan.unsettled > plan.idle]
     if not waiting:
         return Check(name="driver", verdict=Verdict.OK, found=f"{last}, and no plan waits for one")
     names = ", ".join(str(plan.plan_id) for plan in waiting[:_MOST_NAMED])
@@ -145,7 +142,7 @@ async def _requests(executor: "Executor", driver: "DriverInfo | None", place: Pl
     if driver is not None and driver.alive:
         move = f"{driver.owner} drives and does not answer; see whether it hangs, and end it: another one takes over"
         return Check(name="requests", verdict=Verdict.PROBLEM, found=found, next_move=move)
-    move = f"any request is decided before new ones, as soon as a process opens the store: `{place.command('run', 'FILE')}`"
+    move = f"they are decided as soon as a process drives: `{place.command('run', 'FILE')}`"
     return Check(name="requests", verdict=Verdict.NOTE, found=found, next_move=move)
 
 

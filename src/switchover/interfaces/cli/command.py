@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -50,7 +51,7 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
         config: str | None = None,
         *,
         debug: bool = False,
-        **arguments: Any,
+        **arguments: object,
     ) -> None:
         place = place_of(ctx).refined(db=db, store=store, config=config)
         if debug:
@@ -66,7 +67,7 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
     every = [context, *(parameter.replace(kind=keyword) for parameter in parameters), *shared]
     command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
-    del command.__wrapped__  # type: ignore[attr-defined]  # so that the annotations above are the ones that count
+    del command.__wrapped__  # so that the annotations above are the ones that count
     return command
 
 
@@ -114,9 +115,7 @@ class _ErrorStreamLogger:
         pass
 
     def msg(self, message: str) -> None:
-        try:
+        with suppress(OSError):
             print(message, file=sys.stderr, flush=True)
-        except OSError:
-            pass
 
     log = debug = info = warn = warning = error = exception = critical = fatal = failure = err = msg

@@ -1,8 +1,8 @@
 """
 Staying with the work until it has come to rest, and leaving it in good order when somebody asks for that.
 
-One Ctrl-C (or SIGTERM) starts nothing more, lets running stages end, and leaves; a second one leaves now. Either way the
-next process that drives the store goes on from what is recorded.
+One Ctrl-C (or SIGTERM) starts nothing more, lets running stages end, and leaves; a second one leaves now. Either way
+the next process that drives the store goes on from what is recorded.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.looking import Look, Subject
@@ -45,7 +46,7 @@ class Interrupts:
         self._task: asyncio.Task[object] | None = None
         self._signals: list[signal.Signals] = []
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -120,7 +121,7 @@ class Companion:
             rhythm = min(max(_SHORTEST_SECONDS, (ended - self._began) / 5), _LONGEST_SECONDS)
             await _any_of(min(max(rhythm, (ended - began) * _COST_SHARE), due - ended), first.wait)
             if not first.is_set():
-                await _any_of(min(_REDRAW_SECONDS, due - ended), first.wait, lambda: executor.changed(seen))
+                await _any_of(min(_REDRAW_SECONDS, due - ended), first.wait, partial(executor.changed, seen))
 
     async def _leave(self) -> Look:
         self.screen.say(
@@ -138,7 +139,8 @@ class Companion:
                 finishing.cancel()
                 await asyncio.gather(finishing, return_exceptions=True)
                 await self.executor.stop(finish_stages_within_seconds=0)
-        await finishing if not finishing.cancelled() else None
+        if not finishing.cancelled():
+            await finishing
         look = await self._look()
         if not look.at_rest:
             self.screen.say(f"stopped; {self.subject.name} goes on from here with: {self.go_on}")

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 from switchover.errors import ExecutorError, StorageError, StoreConflictError
 from switchover.interfaces.cli.exit_codes import ExitCode
@@ -26,10 +27,8 @@ class CommandError(Exception):
 
 def say(message: str) -> None:
     """One paragraph on the error stream."""
-    try:
+    with suppress(OSError):  # whoever listened is gone; the code still tells
         print(f"switchover: {printable(message)}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # whoever listened is gone; the code still tells
 
 
 def report(error: BaseException) -> ExitCode:

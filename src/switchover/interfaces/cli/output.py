@@ -93,6 +93,8 @@ async def write_all(items: AsyncIterator[object], output: Format) -> int:
 @dataclass(frozen=True, slots=True)
 class Column:
     """
+    What one column of a table is like.
+
     Attributes:
         right: Numbers are aligned at their end.
         flexible: Shortened first where the terminal is too narrow.
@@ -166,6 +168,31 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int | None) -> lis
             widths[index] = least[index] + max(min(wanted - least[index], free), 0)
             free -= widths[index] - least[index]
     return kept
+
+
+def write_paragraphs(lines: Iterable[str]) -> None:
+    """
+    Texts: on a terminal wrapped between words, below their beginning; elsewhere one line each.
+
+    Commands to type are never broken.
+    """
+    import textwrap
+
+    screen = console()
+    for line in lines:
+        text = line.lstrip(" ")
+        indent = " " * (len(line) - len(text))
+        if not screen.is_terminal or text.startswith("switchover "):
+            print(line)
+            continue
+        wrapped = textwrap.wrap(
+            text,
+            max(screen.width, _LEAST_FLEXIBLE),
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
+        )
+        print("\n".join(wrapped))
 
 
 def write_details(pairs: Iterable[tuple[str, object]], *, to: "Console | None" = None) -> None:

@@ -14,7 +14,7 @@ from switchover.factory import Draft, StoreFacts
 from switchover.interfaces.cli.findings import counted
 from switchover.interfaces.cli.output import Column
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import count, elapsed
+from switchover.interfaces.cli.texts import elapsed
 from switchover.stages.steps import HealthCheckStep
 
 if TYPE_CHECKING:
@@ -142,10 +142,7 @@ class Preview:
             ("stages", ", ".join(self.stages)),
             ("concurrency", f"{rules.max_concurrency} at once"),
             ("on conflict", rules.on_conflict),
-            (
-                "on failure",
-                f"rollback {rules.on_failure}, at most {count(rules.max_retry, 'retry').replace('rys', 'ries')}",
-            ),
+            ("on failure", f"rollback {rules.on_failure}; up to {rules.max_retry} times a retry"),
             ("worst case", f"{elapsed(self.worst_case_seconds)}, if every stage takes as long as it may"),
             ("findings", counted(self.findings)),
             (
@@ -166,16 +163,31 @@ def preview_of(
         if finding.is_error and finding.index is not None:
             errors.setdefault(finding.index, finding)
     steps = [] if draft.catalogue is None else [step for stage in draft.catalogue.stages for step in stage.steps]
-    tenants = tuple(
-        _tenant(draft, config, facts.tenants.get(TenantId(config.tenant_id)), errors.get(index), steps, settings)
-        for index, config in enumerate(draft.configs)
-    )
+    tenants: list[TenantPreview] = []
+    for index, config in enumerate(draft.configs):
+        record = facts.tenants.get(TenantId(config.tenant_id))
+        state, reason = _state(draft, record, errors.get(index))
+        previous, origin = config.source_tenant_deploy_config, "source"
+        if previous is None:
+            previous, origin = None if record is None else record.last_known_good, "lastKnownGood"
+        tenants.append(
+            TenantPreview(
+                tenant_id=config.tenant_id,
+                previous=previous,
+                target=config,
+                origin=None if previous is None else origin,
+                changes=() if previous is None else tuple(_changes(previous, config)),
+                state=state,
+                reason=reason,
+                worst_case_seconds=_worst_case(steps, draft.rules.health, len(config.network_endpoints), settings),
+            )
+        )
     states: dict[str, int] = {}
     for tenant in tenants:
         states[tenant.state] = states.get(tenant.state, 0) + 1
     return Preview(
         draft=draft,
-        tenants=tenants,
+        tenants=tuple(tenants),
         findings=findings,
         known=known,
         stages=() if draft.catalogue is None else tuple(stage.name for stage in draft.catalogue.stages),
@@ -184,34 +196,14 @@ def preview_of(
     )
 
 
-def _tenant(
-    draft: Draft,
-    config: TenantDeployConfigSnapshot,
-    record: "TenantRecord | None",
-    error: Finding | None,
-    steps: Sequence[StageStep],
-    settings: "ExecutorSettings",
-) -> TenantPreview:
-    previous, origin = config.source_tenant_deploy_config, "source"
-    if previous is None:
-        previous, origin = None if record is None else record.last_known_good, "lastKnownGood"
-    state, reason = "starts", ""
+def _state(draft: Draft, record: "TenantRecord | None", error: Finding | None) -> tuple[str, str]:
     if error is not None:
-        state, reason = "refused", f"{error.code}: {error.message}"
-    elif record is not None and (record.owner is not None or record.waiting):
+        return "refused", f"{error.code}: {error.message}"
+    taken = record is not None and (record.owner is not None or record.waiting > 0)
+    if record is not None and taken and draft.rules.on_conflict is OnConflict.WAIT:
         owner = "another task" if record.owner is None else f"task {record.owner.task_id}"
-        if draft.rules.on_conflict is OnConflict.WAIT:
-            state, reason = "waits", f"{owner} of the tenant is live"
-    return TenantPreview(
-        tenant_id=config.tenant_id,
-        previous=previous,
-        target=config,
-        origin=None if previous is None else origin,
-        changes=() if previous is None else tuple(_changes(previous, config)),
-        state=state,
-        reason=reason,
-        worst_case_seconds=_worst_case(steps, draft.rules.health, len(config.network_endpoints), settings),
-    )
+        return "waits", f"{owner} of the tenant is live"
+    return "starts", ""
 
 
 def _changes(previous: TenantDeployConfigSnapshot, target: TenantDeployConfigSnapshot) -> Iterator[Change]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from switchover.domain.task import TaskAggregate
 from switchover.interfaces.cli.looking import MOST_FAILURES, Look, PlanLook, TaskLook
@@ -48,7 +48,7 @@ class Screen(Protocol):
         """Something that stays readable."""
         ...
 
-    def __enter__(self) -> "Screen": ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self,
         kind: "type[BaseException] | None",
@@ -82,7 +82,7 @@ class SilentScreen:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def __enter__(self) -> "SilentScreen":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -112,7 +112,7 @@ class LiveScreen:
         with suppress(OSError):
             self._console.print(printable(text))
 
-    def __enter__(self) -> "LiveScreen":
+    def __enter__(self) -> Self:
         from rich.live import Live
 
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
@@ -156,7 +156,7 @@ class PlainScreen:
         except OSError:
             self._gone = True
 
-    def __enter__(self) -> "PlainScreen":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

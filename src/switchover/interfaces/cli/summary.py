@@ -142,7 +142,7 @@ def _of_task(task: TaskAggregate, place: Place) -> list[str]:
 
 
 def _moves(moves: Sequence[tuple[str, str]]) -> list[str]:
+    """What to type, each below what it is for, so that it can be copied from a terminal of any width."""
     if not moves:
         return []
-    longest = max(len(command) for command, _ in moves)
-    return ["", "next:", *(f"  {command:<{longest}}  # {what}" for command, what in moves)]
+    return ["", "next:", *(line for command, purpose in moves for line in (f"  # {purpose}", f"  {command}"))]

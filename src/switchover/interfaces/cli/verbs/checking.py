@@ -57,6 +57,7 @@ def lint(place: Place, file: File, output: Output = Format.TABLE) -> ExitCode:
 
 def plan(
     place: Place,
+    *,
     file: File,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Tenants shown in the table; 0: all.")] = _MOST_TENANTS,
     output: Output = Format.TABLE,

@@ -11,12 +11,13 @@ from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError, say
+from switchover.interfaces.cli.last_word import LastWord
 from switchover.interfaces.cli.looking import PlanSubject, Subject, TaskSubject
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.results import write_result
 from switchover.interfaces.cli.screens import Progress, make_screen
-from switchover.interfaces.cli.verbs.running import ProgressOption, conclude
+from switchover.interfaces.cli.verbs.running import ProgressOption
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
@@ -70,6 +71,7 @@ def pause(place: Place, tenant: Tenant = None, plan: Plan = None, output: Output
 
 def cancel(
     place: Place,
+    *,
     tenant: Tenant = None,
     plan: Plan = None,
     task: Annotated[str | None, typer.Option("--task", metavar="ID", help="This task.")] = None,
@@ -81,6 +83,7 @@ def cancel(
 
 def resume(
     place: Place,
+    *,
     tenant: Tenant = None,
     plan: Plan = None,
     no_wait: NoWait = False,
@@ -95,6 +98,7 @@ def resume(
 
 def retry(
     place: Place,
+    *,
     tenant: Tenant = None,
     plan: Plan = None,
     origin: Annotated[
@@ -112,6 +116,7 @@ def retry(
 
 def rollback(
     place: Place,
+    *,
     tenant: Tenant = None,
     plan: Plan = None,
     no_wait: NoWait = False,
@@ -215,8 +220,9 @@ class _Request:
                     go_on=self.place.command("run", "--plan", _plan_of(result)),
                 )
                 code, look = await companion.stay()
-                if self.output is Format.TABLE:
-                    await conclude(executor, look, code, screen, self.place, self.output)
+                if self.output is Format.TABLE:  # else the result of the request was the one document
+                    last_word = LastWord(executor=executor, place=self.place, screen=screen, output=self.output)
+                    await last_word.say(code, look)
                 return code
 
     async def _ask(self, executor: "Executor") -> "TaskOperationResult":

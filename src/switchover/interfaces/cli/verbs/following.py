@@ -11,12 +11,13 @@ from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError, say
+from switchover.interfaces.cli.last_word import LastWord
 from switchover.interfaces.cli.looking import PlanSubject, Subject, TaskSubject
 from switchover.interfaces.cli.output import Format, Output, console, style_of, write_all, write_line
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.screens import Progress, make_screen
 from switchover.interfaces.cli.texts import moment, printable
-from switchover.interfaces.cli.verbs.running import ProgressOption, conclude
+from switchover.interfaces.cli.verbs.running import ProgressOption
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     place: Place,
+    *,
     target: Annotated[
         str, typer.Argument(metavar="ID", help="Id of a plan, such as 100, or of a task, such as 100-7.")
     ],
@@ -65,7 +67,8 @@ def watch(
                     go_on="",
                 )
                 code, look = await companion.watch(seconds)
-                await conclude(executor, look, code, screen, place, output)
+                last_word = LastWord(executor=executor, place=place, screen=screen, output=output)
+                await last_word.say(code, look)
                 if code is ExitCode.TIMED_OUT:
                     say(f"{timeout} have passed and {companion.subject.name} has not come to rest; the work goes on")
                 return code
@@ -101,6 +104,7 @@ async def _known_task(executor: "Executor", task_id: str, place: Place) -> TaskK
 
 def events(
     place: Place,
+    *,
     plan: Annotated[
         int | None, typer.Option("--plan", metavar="ID", help="Of this plan and its tasks; default: the newest plan.")
     ] = None,

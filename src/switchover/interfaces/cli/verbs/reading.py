@@ -78,6 +78,7 @@ def register(app: typer.Typer) -> None:
 
 def plans(
     place: Place,
+    *,
     limit: Limit = None,
     before: Annotated[int | None, typer.Option("--before", metavar="ID", help="Only plans with a lower id.")] = None,
     output: Output = Format.TABLE,
@@ -167,11 +168,9 @@ def _plan_details(found: PlanAggregate) -> list[tuple[str, object]]:
         ("pending", found.pending_operation),
         ("tasks", f"{found.total:,}: {counts}"),
         ("stages", ", ".join(str(service.get("name", "")) for service in rules.services)),
-        (
-            "rules",
-            f"maxConcurrency {rules.max_concurrency}, onConflict {rules.on_conflict}, rollback {rules.on_failure}, "
-            f"retry.max {rules.max_retry}",
-        ),
+        ("concurrency", f"{rules.max_concurrency} at once"),
+        ("on conflict", rules.on_conflict),
+        ("on failure", f"rollback {rules.on_failure}; up to {rules.max_retry} times a retry"),
         ("created", _at(found.created_at)),
         ("started", _at(found.started_at)),
         ("ended", _at(found.ended_at)),
@@ -185,6 +184,7 @@ def _plan_details(found: PlanAggregate) -> list[tuple[str, object]]:
 
 def tasks(
     place: Place,
+    *,
     plan_id: PlanArgument,
     status: Annotated[
         list[str] | None, typer.Option("--status", help="Only tasks in this status; may be given more than once.")

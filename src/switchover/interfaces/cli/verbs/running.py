@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.domain.plan import PlanStatus
 from switchover.domain.task import PlanId
 from switchover.errors import InvalidPlanError
 from switchover.interfaces.cli.command import run_async, verb
@@ -13,11 +12,11 @@ from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode, of_errors, of_plan
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.findings import refusal, write_findings
-from switchover.interfaces.cli.looking import Look, PlanLook, PlanSubject
-from switchover.interfaces.cli.output import Format, Output, write_json, write_line
+from switchover.interfaces.cli.last_word import LastWord
+from switchover.interfaces.cli.looking import PlanSubject
+from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.screens import Progress, Screen, make_screen
-from switchover.interfaces.cli.summary import left, summary
+from switchover.interfaces.cli.screens import Progress, make_screen
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from switchover.planfile import PlanFile
 
 _MOST_ATTEMPTS = 10_000
-_MOST_OTHERS = 5
 
 ProgressOption = Annotated[
     Progress, typer.Option("--progress", help="How progress is shown; auto: live on a terminal, else plain lines.")
@@ -39,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     place: Place,
+    *,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="Plan file: YAML or JSON.")] = None,
     plan: Annotated[int | None, typer.Option("--plan", help="Drive a plan that is in the database already.")] = None,
     new: Annotated[
@@ -75,79 +74,32 @@ async def _run(
             else:
                 known = PlanId(plan_id or 0)
             screen = make_screen(progress, output, place)
+            last_word = LastWord(executor=executor, place=place, screen=screen, output=output)
             plan = await executor.store.load_plan(known)
             if plan is None:
-                raise CommandError(executor.facade.unknown_plan(known).message)
+                raise CommandError(place.with_place(executor.facade.unknown_plan(known).message))
             if plan.status.is_settled:
-                return await _settled_before(executor, place, plan, screen, output, file=file)
-            go_on = place.command("run", *((file,) if file is not None else ("--plan", str(known))))
-            return await accompany(
-                executor, PlanSubject(executor, known), screen, interrupts, place, go_on=go_on, output=output
+                return await _settled_before(last_word, plan, file=file)
+            companion = Companion(
+                executor=executor,
+                subject=PlanSubject(executor, known),
+                screen=screen,
+                interrupts=interrupts,
+                go_on=place.command("run", *((file,) if file is not None else ("--plan", str(known)))),
             )
+            code, look = await companion.stay()
+            await last_word.say(code, look)
+            return code
 
 
-async def accompany(
-    executor: "Executor",
-    subject: PlanSubject,
-    screen: Screen,
-    interrupts: Interrupts,
-    place: Place,
-    *,
-    go_on: str,
-    output: Format,
-) -> ExitCode:
-    """Stay with a plan until it has come to rest, and say what came of it."""
-    companion = Companion(executor=executor, subject=subject, screen=screen, interrupts=interrupts, go_on=go_on)
-    code, look = await companion.stay()
-    await conclude(executor, look, code, screen, place, output)
-    return code
-
-
-async def conclude(
-    executor: "Executor", look: Look, code: ExitCode, screen: Screen, place: Place, output: Format
-) -> None:
-    """The last word."""
-    if output is not Format.TABLE:
-        _write_status(look, output)
-        return
-    if look.at_rest:
-        for line in await summary(executor, look, place):
-            print(line)
-        await _tell_of_others(executor, look, place)
-    elif code is ExitCode.DISCONNECTED:
-        screen.say(f"{left(look)}; it goes on there")
-
-
-def _write_status(look: Look, output: Format) -> None:
-    from switchover.dto import PlanStatusInfo, TaskStatusInfo
-
-    status = PlanStatusInfo.of(look.plan) if isinstance(look, PlanLook) else TaskStatusInfo.of(look.task)
-    (write_json if output is Format.JSON else write_line)(status.to_dict())
-
-
-async def _tell_of_others(executor: "Executor", look: Look, place: Place) -> None:
-    """This process drove every plan of the store; those that it leaves unfinished are named."""
-    if not executor.driving:
-        return
-    own = look.plan.plan_id if isinstance(look, PlanLook) else None
-    plans = (await executor.store.load_state()).plans
-    others = [plan for plan in plans if plan.plan_id != own and plan.status is not PlanStatus.PAUSED and plan.unsettled]
-    for plan in others[:_MOST_OTHERS]:
-        if plan.unsettled > plan.idle:
-            print(
-                f"plan {plan.plan_id} is {plan.status} and left as it is: {place.command('run', '--plan', str(plan.plan_id))}"
-            )
-
-
-async def _settled_before(
-    executor: "Executor", place: Place, plan: "PlanAggregate", screen: Screen, output: Format, *, file: str | None
-) -> ExitCode:
-    subject = PlanSubject(executor, plan.plan_id)
-    look = await subject.look()
-    again = f"; to submit the file as a new plan: {place.command('run', '--new', file)}" if file is not None else ""
-    screen.say(f"plan {plan.plan_id} has settled before, so nothing is run{again}")
+async def _settled_before(last_word: LastWord, plan: "PlanAggregate", *, file: str | None) -> ExitCode:
+    look = await PlanSubject(last_word.executor, plan.plan_id).look()
+    again = ""
+    if file is not None:
+        again = f"; to submit the file as a new plan: {last_word.place.command('run', '--new', file)}"
+    last_word.screen.say(f"plan {plan.plan_id} has settled before, so nothing is run{again}")
     code = of_plan(plan)
-    await conclude(executor, look, code, screen, place, output)
+    await last_word.say(code, look)
     return code
 
 

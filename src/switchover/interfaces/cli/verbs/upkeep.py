@@ -44,6 +44,7 @@ def _row(check: Check) -> tuple[str, str, str]:
 
 def export(
     place: Place,
+    *,
     plan_id: PlanArgument,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Write there, whole or not at all. Default: stdout.")
