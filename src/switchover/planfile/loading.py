@@ -7,34 +7,28 @@ large, text that is neither YAML nor JSON, a root that is no plan. What the opti
 """
 
 import os
-import stat
 from array import array
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from switchover.domain.wire import camel_case
 from switchover.dto import Finding
 from switchover.errors import ErrorCode, InvalidPlanError
 from switchover.factory.explaining import path_text
+from switchover.planfile.files import decode, read_bytes, too_large
 from switchover.planfile.json_text import json_signs, parse_json
 from switchover.planfile.positions import Path as FieldPath
 from switchover.planfile.positions import Place, PlanSyntaxError, Sign, locate, parts_of
+from switchover.planfile.root import TENANTS, either, problems_of
 from switchover.planfile.tenants import configs_of, matching_files, parse_csv
 from switchover.planfile.yaml_text import parse_yaml, yaml_signs
-from switchover.stages.templates import nearest
 
-API_VERSION = "switchover/v1"
-KIND = "Plan"
-TENANTS: FieldPath = ("spec", "tenants")
-ROOT_FIELDS = ("apiVersion", "kind", "metadata", "spec")
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 
 _YAML_SUFFIXES = (".yaml", ".yml")
-_READ_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +40,7 @@ class _Origin:
         path: Read again when positions are wanted, rather than kept; ``text`` is kept only where there is no file.
         fingerprint: Of the text, so that positions are not taken from a file that has changed.
         prefix: What leads to its configs; None when the text is one config.
+        first: Index of its first config.
         lines: Of a CSV file: the line of each config.
     """
 
@@ -56,7 +51,6 @@ class _Origin:
     signs: Callable[[str], Iterator[Sign]] | None
     prefix: FieldPath | None
     first: int
-    count: int
     max_bytes: int
     lines: "array[int] | None" = None
 
@@ -64,7 +58,7 @@ class _Origin:
         if self.path is None:
             return self.text
         try:
-            text = _decode(_read_bytes(self.path, self.max_bytes))
+            text = decode(read_bytes(self.path, self.max_bytes))
         except PlanSyntaxError:
             return None
         return text if hash(text) == self.fingerprint else None
@@ -110,12 +104,9 @@ class PlanFile:
         return tuple(found)
 
     def _origin_of(self, finding: Finding) -> int:
-        index = finding.index
-        if index is not None:
-            for number, origin in enumerate(self.origins):
-                if origin.first <= index < origin.first + origin.count:
-                    return number
-        return 0
+        if finding.index is None:
+            return 0
+        return bisect_right(self.origins, finding.index, key=lambda origin: origin.first) - 1
 
     def _path_of(self, finding: Finding, origin: _Origin) -> FieldPath | None:
         parts = parts_of(finding.field)
@@ -146,7 +137,7 @@ def load_plan(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTE
     name = os.fspath(path)
     file = Path(path)
     try:
-        data = _read_bytes(file, max_bytes)
+        data = read_bytes(file, max_bytes)
     except PlanSyntaxError as error:
         raise _refused(name, [error]) from error
     return _Loader(name, file, file.parent, max_bytes).load(data)
@@ -166,7 +157,7 @@ def parse_plan(
         InvalidPlanError: As ``load_plan``.
     """
     if len(data) > max_bytes:
-        raise _refused(name, [_too_large(len(data), max_bytes)])
+        raise _refused(name, [too_large(len(data), max_bytes)])
     return _Loader(name, None, base, max_bytes).load(data)
 
 
@@ -183,15 +174,30 @@ class _Loader:
 
     def load(self, data: bytes | str) -> PlanFile:
         try:
-            text = _decode(data)
+            text = decode(data)
             value, signs = _parse(text, self._name)
         except PlanSyntaxError as error:
             raise _refused(self._name, [error]) from error
         if isinstance(value, list):
             self._add(cast("list[object]", value), name=self._name, path=self._path, text=text, signs=signs, prefix=())
             return self._plan_file(None, {})
-        root = _checked_root(value, self._name, lambda paths: locate(signs(text), paths))
-        spec = cast("dict[str, object]", root["spec"])
+        problems = problems_of(value)
+        if problems:
+            places = locate(signs(text), [path for path, _, _ in problems])
+            raise _invalid(
+                Finding(
+                    tenant_id=None,
+                    field=path_text(path),
+                    code=code,
+                    message=message,
+                    file=self._name,
+                    line=places[path].line,
+                    column=places[path].column,
+                )
+                for path, code, message in problems
+            )
+        root = cast("dict[str, object]", value)
+        spec = cast("dict[str, object]", root["spec"] or {})
         self._add(
             cast("list[object]", spec.get("tenants") or []),
             name=self._name,
@@ -200,7 +206,7 @@ class _Loader:
             signs=signs,
             prefix=TENANTS,
         )
-        patterns = cast("list[str]", _either(spec, "tenantsFrom") or [])
+        patterns = cast("list[str]", either(spec, "tenantsFrom") or [])
         for number, pattern in enumerate(patterns):
             try:
                 self._add_files(pattern)
@@ -241,13 +247,11 @@ class _Loader:
                 signs=signs,
                 prefix=prefix,
                 first=len(self._configs),
-                count=len(configs),
                 max_bytes=self._max_bytes,
                 lines=None if lines is None else array("l", lines),
             )
         )
-        # Nobody else holds the first list, and it may be long.
-        self._configs = [*self._configs, *configs] if self._configs else configs
+        self._configs.extend(configs)
 
     def _add_files(self, pattern: str) -> None:
         if self._base is None:
@@ -258,7 +262,7 @@ class _Loader:
                 continue
             name = str(file)
             try:
-                text = _decode(_read_bytes(file, self._max_bytes))
+                text = decode(read_bytes(file, self._max_bytes))
                 if file.suffix.lower() == ".csv":
                     configs, lines = parse_csv(text)
                     self._add(configs, name=name, path=file, text=text, signs=None, prefix=(), lines=lines)
@@ -279,63 +283,6 @@ def _places(origin: _Origin, paths: AbstractSet[FieldPath]) -> Mapping[FieldPath
     return locate(origin.signs(text), paths)
 
 
-# --- bytes and text ------------------------------------------------------------------------------------------------
-
-
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else 0
-            if size > max_bytes:
-                raise _too_large(size, max_bytes)
-            data = stream.read(max_bytes + 1)
-    except FileNotFoundError as error:
-        raise PlanSyntaxError("there is no such file; check the path") from error
-    except IsADirectoryError as error:
-        raise PlanSyntaxError("this is a folder; name the plan file in it") from error
-    except PermissionError as error:
-        raise PlanSyntaxError("it may not be read; check its permissions") from error
-    except (OSError, ValueError) as error:
-        raise PlanSyntaxError(f"it cannot be read: {error}") from error
-    if len(data) > max_bytes:
-        raise _too_large(len(data), max_bytes)
-    return data
-
-
-def _too_large(size: int, limit: int) -> PlanSyntaxError:
-    return PlanSyntaxError(
-        f"{size:,} bytes are more than the limit of {limit:,}; move tenants into files of their own with tenantsFrom, "
-        "or raise plan_file_max_bytes (SWITCHOVER_PLAN_FILE_MAX_BYTES)"
-    )
-
-
-_MARKS: tuple[tuple[bytes, str], ...] = (
-    (BOM_UTF8, "utf-8"),
-    # UTF-32 first: its little-endian mark begins with that of UTF-16.
-    (BOM_UTF32_LE, "utf-32-le"),
-    (BOM_UTF32_BE, "utf-32-be"),
-    (BOM_UTF16_LE, "utf-16-le"),
-    (BOM_UTF16_BE, "utf-16-be"),
-)
-
-
-def _decode(data: bytes | str) -> str:
-    if isinstance(data, str):
-        if not data.isascii():
-            try:
-                data.encode()
-            except UnicodeEncodeError as error:
-                raise PlanSyntaxError("no valid Unicode text: it contains a lone surrogate") from error
-        return data.removeprefix("\ufeff")
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
-    try:
-        return data[len(mark) :].decode(encoding)
-    except UnicodeDecodeError as error:
-        before = data[len(mark) : len(mark) + error.start].decode(encoding, "replace")
-        place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-        raise PlanSyntaxError(f"no valid {encoding.upper()}: {error.reason}; save the file as UTF-8", place) from error
-
-
 def _parse(text: str, name: str) -> tuple[object, Callable[[str], Iterator[Sign]]]:
     first = next((char for char in text if not char.isspace()), "")
     if not first:
@@ -350,106 +297,6 @@ def _parse(text: str, name: str) -> tuple[object, Callable[[str], Iterator[Sign]
             if not name.lower().endswith(_YAML_SUFFIXES):
                 raise
     return parse_yaml(text), yaml_signs
-
-
-# --- the root ------------------------------------------------------------------------------------------------------
-
-
-def _checked_root(
-    value: object, name: str, places: Callable[[Iterable[FieldPath]], Mapping[FieldPath, Place]]
-) -> Mapping[str, object]:
-    problems: list[tuple[FieldPath, ErrorCode, str]] = []
-    if not isinstance(value, dict):
-        problems.append(((), ErrorCode.INVALID_FIELD, "a plan is a mapping, or a list of TenantDeployConfig"))
-        root: dict[str, object] = {}
-    else:
-        root = cast("dict[str, object]", value)
-        problems.extend(_root_problems(root))
-    if problems:
-        found = places([path for path, _, _ in problems])
-        raise _invalid(
-            Finding(
-                tenant_id=None,
-                field=path_text(path),
-                code=code,
-                message=message,
-                file=name,
-                line=found[path].line,
-                column=found[path].column,
-            )
-            for path, code, message in problems
-        )
-    return {**root, "spec": root.get("spec") or {}}
-
-
-def _root_problems(root: Mapping[str, object]) -> Iterator[tuple[FieldPath, ErrorCode, str]]:
-    if "tenantId" in root or "tenant_id" in root:
-        message = "this is a single TenantDeployConfig; put it into a list, or under spec.tenants"
-        yield (), ErrorCode.INVALID_FIELD, message
-        return
-    for key in root:
-        wire_name = camel_case(key) if key == "api_version" else key
-        if wire_name not in ROOT_FIELDS:
-            known = key in SPEC_FIELDS
-            hint = f"; {key} belongs under spec" if known else nearest(key[:64], ROOT_FIELDS)
-            yield (key,), ErrorCode.UNKNOWN_FIELD, f"unknown field {key[:64]!r}{hint}"
-    for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
-        given = _either(root, key)
-        if given is None:
-            yield (key,), ErrorCode.MISSING_FIELD, f"{key} is missing; write `{key}: {expected}`"
-        elif given != expected:
-            yield (key,), ErrorCode.INVALID_FIELD, f"{key} must be {expected}, which is what this version reads"
-    if "spec" not in root:
-        yield ("spec",), ErrorCode.MISSING_FIELD, "spec is missing; it holds the options and the tenants"
-        return
-    spec = root["spec"]
-    if spec is None:
-        return
-    if not isinstance(spec, dict):
-        yield ("spec",), ErrorCode.INVALID_FIELD, "spec must be a mapping"
-        return
-    yield from _spec_problems(cast("dict[str, object]", spec))
-
-
-SPEC_FIELDS = frozenset(
-    {
-        "planId",
-        "planVersion",
-        "maxConcurrency",
-        "onConflict",
-        "rollback",
-        "retry",
-        "health",
-        "services",
-        "tenants",
-        "tenantsFrom",
-    }
-)
-
-
-def _spec_problems(spec: Mapping[str, object]) -> Iterator[tuple[FieldPath, ErrorCode, str]]:
-    tenants = spec.get("tenants")
-    if tenants is not None and not isinstance(tenants, list):
-        yield TENANTS, ErrorCode.INVALID_FIELD, "tenants must be a list of TenantDeployConfig"
-    if "tenantsFrom" in spec and "tenants_from" in spec:
-        yield ("spec", "tenants_from"), ErrorCode.INVALID_FIELD, "tenantsFrom is given twice; keep one of them"
-    patterns = _either(spec, "tenantsFrom")
-    if patterns is None:
-        return
-    if not isinstance(patterns, list) or not all(
-        isinstance(pattern, str) and pattern.strip() for pattern in cast("list[object]", patterns)
-    ):
-        yield ("spec", "tenantsFrom"), ErrorCode.INVALID_FIELD, "tenantsFrom must be a list of file patterns"
-
-
-_SNAKE = {"apiVersion": "api_version", "tenantsFrom": "tenants_from"}
-
-
-def _either(mapping: Mapping[str, object], key: str) -> object:
-    return mapping.get(key, mapping.get(_SNAKE.get(key, key)))
-
-
-# --- refusals ------------------------------------------------------------------------------------------------------
 
 
 def _refused(name: str, errors: Iterable[PlanSyntaxError]) -> InvalidPlanError:

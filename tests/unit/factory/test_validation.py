@@ -370,9 +370,9 @@ def test_no_stages_at_all_says_how_to_give_some(factory: PlanFactory) -> None:
 
 
 def test_what_is_wrong_with_the_catalogue_is_found(check: Check) -> None:
-    services = [{"name": "a", "steps": [{"healthCheck": {"atempts": 3}}]}]
+    services = [{"name": "a", "steps": [{"healthCheck": {"attemptz": 3}}]}]
     assert brief(check([config()], {"services": services})) == [
-        (None, "services[0].steps[0].healthCheck.atempts", "UNKNOWN_FIELD")
+        (None, "services[0].steps[0].healthCheck.attemptz", "UNKNOWN_FIELD")
     ]
     assert brief(check([config()], {"services": []})) == [(None, "services", "INVALID_STAGES")]
 

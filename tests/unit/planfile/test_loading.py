@@ -33,7 +33,7 @@ spec:
         - configUpdate:
             target: redis://127.0.0.1:6379/0
             key: "tenant_config:{tenantId}"
-            valu: {unit: "{deployUnitName}"}
+            valueX: {unit: "{deployUnitName}"}
         - healthCheck: {}
   tenants:
     - tenantId: acme
@@ -79,7 +79,7 @@ def test_every_finding_has_its_line_and_column_in_yaml() -> None:
     assert placed(findings_of(parse_plan(PLAN, name="p.yaml"))) == [
         ("p.yaml:7:3", "onConflict", "INVALID_FIELD"),
         ("p.yaml:6:3", "maxConcurency", "UNKNOWN_FIELD"),
-        ("p.yaml:15:13", "services[0].steps[0].configUpdate.valu", "UNKNOWN_FIELD"),
+        ("p.yaml:15:13", "services[0].steps[0].configUpdate.valueX", "UNKNOWN_FIELD"),
         ("p.yaml:12:11", "services[0].steps[0].configUpdate.value", "MISSING_FIELD"),
         ("p.yaml:20:7", "deployUnitVersion", "INVALID_FIELD"),
         ("p.yaml:21:27", "networkEndpoints[0].targetIp", "ENDPOINT_NOT_ALLOWED"),

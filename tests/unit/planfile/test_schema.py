@@ -8,7 +8,7 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from switchover.dto.options import PlanOptions
-from switchover.planfile import loading, parse_plan, plan_schema
+from switchover.planfile import parse_plan, plan_schema, root
 from switchover.planfile.model import PlanDocument, PlanSpec, generate_schema
 from switchover.stages.catalogue import StageCatalogue
 from switchover.testing import strategies
@@ -29,8 +29,8 @@ def test_the_schema_is_of_this_draft_and_closed() -> None:
 
 def test_the_schema_has_the_options_that_are_read() -> None:
     assert set(PlanSpec.model_fields) == {*PlanOptions.model_fields, "tenants", "tenants_from"}
-    assert {info.alias for info in PlanDocument.model_fields.values()} == set(loading.ROOT_FIELDS)
-    assert {info.alias for info in PlanSpec.model_fields.values()} == set(loading.SPEC_FIELDS)
+    assert {info.alias for info in PlanDocument.model_fields.values()} == set(root.ROOT_FIELDS)
+    assert {info.alias for info in PlanSpec.model_fields.values()} == set(root.SPEC_FIELDS)
 
 
 @given(strategies.plan_documents())
