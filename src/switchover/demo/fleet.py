@@ -9,7 +9,7 @@ which takes them a moment, and then report the version that it names.
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -148,7 +148,7 @@ def _route(request: web.Request) -> Route:
 
 
 @asynccontextmanager
-async def running_fleet(table: RoutingTable) -> AsyncIterator[Fleet]:
+async def running_fleet(table: RoutingTable) -> AsyncGenerator[Fleet]:
     """Three servers on free loopback ports, for the length of the block."""
     fleet = Fleet(table=table)
     routing, blue, green = web.Application(), web.Application(), web.Application()

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import structlog
@@ -92,7 +93,9 @@ def _verdict(narrator: Narrator, directory: Path | None) -> int:
         f"[bold green]Everything shown was proven:[/] {narrator.proven} claims, checked in the routing table, at the "
         f"instances and in the event log, in {narrator.seconds:.1f} s."
     )
-    if directory is not None:
+    if directory is None:
+        narrator.command("switchover demo --keep DIR", "leaves its database there")
+    else:
         narrator.say("The fleet is gone, its history is not:")
         database = directory / DATABASE
         narrator.command(f"switchover get tasks 42 --db {database}")
@@ -145,7 +148,7 @@ class _Story:
         created = await self.executor.facade.create_switch_task(
             plan.configs,
             options=plan.options,
-            metadata=plan.metadata if isinstance(plan.metadata, Mapping) else None,
+            metadata=cast("Mapping[str, object] | None", plan.metadata),
         )
         if created.plan_id is None:
             narrator.quote("\n".join(f"{finding.field}: {finding.message}" for finding in created.findings))
@@ -173,7 +176,7 @@ class _Story:
             f"The plan is [bold]{plan.status}[/]. `run` exits with code 20. The failure says who, where, what was "
             "expected, what came, and the next move; nobody has to read a log:"
         )
-        narrator.command(f"switchover get tenant {BROKEN.tenant}")
+        narrator.command(f"switchover get task {task.task_id}")
         message = "" if task.failure_info is None else task.failure_info.message
         narrator.quote(message, style="red")
         narrator.claim(
