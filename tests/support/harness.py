@@ -197,6 +197,9 @@ class FragileStore:
         entries: Every entry that was committed, in order.
         commits: How many commits succeeded.
         attempts: How many were tried.
+        refuse_next: So many commits find the store away.
+        away_at: The commit after so many finds the store away, three times.
+        cut_off_after: After so many commits no other succeeds.
     """
 
     def __init__(self, inner: ExecutionStore) -> None:
@@ -205,6 +208,7 @@ class FragileStore:
         self.commits = 0
         self.attempts = 0
         self.refuse_next = 0
+        self.away_at: int | None = None
         self.cut_off_after: int | None = None
         self._gate: asyncio.Event | None = None
 
@@ -232,6 +236,9 @@ class FragileStore:
         if self.cut_off_after is not None and self.commits >= self.cut_off_after:
             message = "the power failed"
             raise StoreConflictError(message)
+        if self.away_at == self.commits:
+            self.away_at = None
+            self.refuse_next = 3
         if self.refuse_next:
             self.refuse_next -= 1
             message = "the store is away for now"

@@ -128,9 +128,17 @@ class TaskExecutor:
         """
         await started
         run = _Run(self, plan, record)
-        with self.heartbeat.running(record):
-            while record.run == number and not self.stopping and (work := work_of(record)) is not None:
-                await (await run.do(work))
+        while (work := self._next(record, number)) is not None:
+            # A rollback that begins at a boundary is a run of its own: its first heartbeat comes an interval later.
+            generation = record.task.generation
+            with self.heartbeat.running(record):
+                while work is not None and record.task.generation == generation:
+                    await (await run.do(work))
+                    work = self._next(record, number)
+
+    def _next(self, record: TaskRecord, number: int) -> Work | None:
+        """What the run does next; None when it is over."""
+        return work_of(record) if record.run == number and not self.stopping else None
 
     def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
         try:
@@ -204,6 +212,12 @@ class _Run:
                     await self._run_step(step)
         except StorageError:
             raise
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            # Nobody ended the run: a library cancelled what the step waited for, which is a failure like any other.
+            error = StageError("it was cancelled by what it waited for", code=ErrorCode.STEP_FAILED)
+            return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor.clock.now())
         except Exception as error:  # noqa: BLE001  # the stage loop: whatever a step raises fails the stage
             return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor.clock.now())
         return None
@@ -234,6 +248,11 @@ class _Run:
             deadline.due = None
         if deadline.expired and await deadline.settle():
             raise _overrun(step, seconds)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _overrun(step: StageStep, seconds: float) -> StepTimeoutError:

@@ -258,7 +258,7 @@ class Change:
                 retryable=target is not PlanStatus.ROLLBACK_FAILED,
             )
         self.change_plan(failure_info=failure)
-        data: dict[str, object] = {}
+        data: dict[str, object] | None = None  # as a store gives it back: nothing, not an empty mapping
         if target in {PlanStatus.PARTIAL_FAILED, PlanStatus.FAILED}:
             data = {"partial": target is PlanStatus.PARTIAL_FAILED}
         self.emit_plan(_PLAN_EVENT_OF[target], data, failure)

@@ -1,0 +1,111 @@
+"""A store that is away delays, and loses nothing; one that somebody else writes ends the driving."""
+
+import asyncio
+
+import pytest
+
+from switchover.domain.plan import PlanStatus
+from switchover.domain.task import TaskStatus
+from switchover.errors import StorageError, StoreConflictError
+from tests.support.harness import Rig, open_rig
+
+
+async def _through(rig: Rig) -> PlanStatus:
+    """Let time pass until the plan is settled: a store that is away is tried again after a while."""
+    assert rig.clock is not None
+    for _ in range(200):
+        await rig.clock.advance(1)
+        status = (await rig.plan()).status
+        if status is not None and status.is_settled:
+            return status
+    message = "the plan did not settle"
+    raise AssertionError(message)
+
+
+async def test_commits_that_find_the_store_away_are_tried_until_they_are_in() -> None:
+    async with open_rig("A", "B") as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1", "t2", max_concurrency=1)
+        await rig.entered("t1", "A")
+        rig.store.refuse_next = 7
+        rig.script.release("t1", "A")
+        await rig.quiet()
+        assert rig.script.done() == ["t1 A"], "nothing starts before what it follows from is durable"
+        assert rig.driver.commits.health.unavailable_since is not None
+        assert await _through(rig) is PlanStatus.COMPLETED
+        assert rig.store.refuse_next == 0
+        assert rig.driver.commits.health.unavailable_since is None
+        assert rig.script.done() == ["t1 A", "t1 B", "t2 A", "t2 B"]
+
+
+@pytest.mark.parametrize("attempt", range(12))
+async def test_an_outage_at_any_commit_changes_nothing_but_the_time(attempt: int) -> None:
+    async with open_rig("A", "B") as undisturbed:
+        undisturbed.script.fail("t1", "B", times=1)
+        await undisturbed.create("t1", "t2", max_concurrency=1)
+        await _through(undisturbed)
+        wanted = await undisturbed.whole_story()
+    async with open_rig("A", "B") as rig:
+        assert rig.clock is not None
+        rig.script.fail("t1", "B", times=1)
+        rig.store.away_at = attempt
+        await rig.clock.run(rig.create("t1", "t2", max_concurrency=1))
+        await _through(rig)
+        assert await rig.whole_story() == wanted
+
+
+async def test_a_request_during_an_outage_is_answered_when_it_is_durable() -> None:
+    async with open_rig("A", "B") as rig:
+        assert rig.clock is not None
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        rig.store.refuse_next = 2
+        asked = asyncio.ensure_future(rig.ask("pause", "t1"))
+        await rig.quiet()
+        assert not asked.done()
+        assert (await rig.task("t1")).pending_operation is None
+        await rig.clock.advance(1)
+        assert (await asked).success
+        rig.script.release("t1", "A")
+        await rig.reaches("t1", TaskStatus.PAUSED)
+
+
+async def test_a_store_that_somebody_else_writes_ends_the_driving_and_whoever_waits_is_told() -> None:
+    async with open_rig("A", "B", judged=False) as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        waiting = asyncio.ensure_future(rig.executor.wait_for_plan(100))
+        asked = asyncio.ensure_future(rig.ask("pause", "t1"))
+        rig.store.cut_off()
+        with pytest.raises(StorageError):
+            await asked
+        with pytest.raises(StoreConflictError):
+            await waiting
+        rig.script.release("t1", "A")
+        await rig.quiet()
+        assert (await rig.task("t1")).status is TaskStatus.RUNNING, "as it was when the driving ended"
+        assert rig.script.done() == ["t1 A"]
+        with pytest.raises(StorageError):
+            await rig.try_create("t9", plan_id=109)
+        await rig.restart()
+        assert await rig.settles() is PlanStatus.COMPLETED
+        await rig.assert_sound()
+
+
+async def test_a_process_that_was_frozen_cannot_write_when_it_wakes_up() -> None:
+    """Another driver took over meanwhile: the store refuses the old lease (lesson 9)."""
+    async with open_rig("A", "B", judged=False) as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        inner = rig.store.inner
+        await inner.aclose()  # it looks dead ...
+        await inner.open()
+        assert await inner.acquire_driver("the other one") is not None
+        before = await rig.events()
+        rig.script.release("t1", "A")  # ... and goes on
+        await rig.quiet()
+        assert rig.executor.driver_failure is not None
+        assert await rig.events() == before
