@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
+from switchover.dto.configs import WireModel
 from switchover.dto.options import HealthOptions, PlanLimits, RetryOptions, RollbackOptions
 from switchover.errors import ErrorCode
 from switchover.factory import first_error
@@ -44,7 +44,7 @@ def test_the_csv_of_the_page_can_be_read(plan_page: str) -> None:
 
 def test_every_option_is_on_the_page(plan_page: str) -> None:
     named = set(re.findall(r"^\| `([A-Za-z.]+)` \|", plan_page, re.MULTILINE))
-    groups: dict[str, type[BaseModel]] = {"rollback": RollbackOptions, "retry": RetryOptions, "health": HealthOptions}
+    groups: dict[str, type[WireModel]] = {"rollback": RollbackOptions, "retry": RetryOptions, "health": HealthOptions}
     expected = {f"{group}.{info.alias}" for group, model in groups.items() for info in model.model_fields.values()} | {
         str(info.alias) for name, info in PlanSpec.model_fields.items() if name not in groups
     }
