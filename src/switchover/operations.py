@@ -20,6 +20,7 @@ from switchover.domain.task import (
     PlanId,
     TargetType,
     TaskId,
+    TaskKey,
     TaskStatus,
     TenantId,
 )
@@ -80,6 +81,10 @@ class Operations(Protocol):
         """Carry out a verb, or refuse it."""
         ...
 
+    def delays(self, key: TaskKey) -> bool:
+        """Whether the task's retry waits because the retry policy says so, as far as this process knows."""
+        ...
+
 
 class LocalOperations:
     """Carries requests out with this process's driver."""
@@ -117,7 +122,9 @@ class LocalOperations:
                 findings = self._factory.validate(draft, facts)
             error = first_error(findings)
             if error is not None:
-                refusal = self._refusal(error.code, error.message, len(draft.configs), findings)
+                named = error.tenant_id is None or error.tenant_id in error.message
+                message = error.message if named else f"tenant {error.tenant_id}: {error.message}"
+                refusal = self._refusal(error.code, message, len(draft.configs), findings)
                 return await self._refused_or_known(refusal, request_id)
             return await self._create(draft, facts, findings, request.idempotency_key, request_id)
 
@@ -190,6 +197,10 @@ class LocalOperations:
         """Answer a request that could not be carried out, so that nobody waits for it."""
         answer = orjson.dumps({"internalError": repr(error)})
         await self._driver.orchestrator.answer(AnswerRequest(request_id, answer))
+
+    def delays(self, key: TaskKey) -> bool:
+        """Whether the task's retry waits because the retry policy says so."""
+        return self._driver.scheduler.delays(key)
 
     # Verbs
 
@@ -333,6 +344,11 @@ class RemoteOperations:
             "reason": request.reason,
         }
         return TaskOperationResult.from_dict(await self._ask(request.verb, orjson.dumps(payload)))
+
+    def delays(self, key: TaskKey) -> bool:
+        """Only the driving process knows."""
+        del key
+        return False
 
     async def _ask(self, verb: str, payload: bytes) -> Mapping[str, Any]:
         request_id = await self._store.put_request(verb, payload)

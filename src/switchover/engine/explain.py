@@ -6,7 +6,7 @@ Everything is read from the store, so the answer is the same from every process.
 
 from dataclasses import dataclass
 
-from switchover.domain.admission import Candidate, WaitReason, blocking_reason, queue_class
+from switchover.domain.admission import Candidate, QueueClass, WaitReason, blocking_reason, queue_class
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import Operation, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.spi import ExecutionStore, Hold, StopLine, StoredTask
@@ -49,10 +49,16 @@ class _Facts:
     line: StopLine | None
     hold: Hold | None
     driven: bool
+    delayed: bool
 
 
-async def explain(store: ExecutionStore, key: TaskKey) -> Explanation | None:
-    """The one cause that a task waits for; None for an unknown task."""
+async def explain(store: ExecutionStore, key: TaskKey, *, delayed: bool = False) -> Explanation | None:
+    """
+    The one cause that a task waits for; None for an unknown task.
+
+    Args:
+        delayed: The retry policy lets its retry wait, which only the driving process knows.
+    """
     plan = await store.load_plan(key.plan_id)
     found = await store.load_tasks([key])
     if plan is None or not found:
@@ -65,6 +71,7 @@ async def explain(store: ExecutionStore, key: TaskKey) -> Explanation | None:
         line=await store.load_line(),
         hold=(await store.list_holds()).get(tenant_id),
         driven=driver is not None and driver.alive,
+        delayed=delayed,
     )
     cause, reason, next_move = _cause(facts)
     task = found[0].task
@@ -90,6 +97,7 @@ def _cause(facts: _Facts) -> tuple[str, str, str]:
         held=task.held,
         lock_held=task.lock_held,
         on_hold=facts.hold is not None,
+        delayed=facts.delayed and waits is QueueClass.RETRIED,
     )
     reason = blocking_reason(facts.plan, candidate, line_stopped=facts.line is not None)
     if reason is not None:

@@ -124,6 +124,10 @@ class TaskScheduler:
             for key in outdated:
                 self.granted(key)
 
+    def delays(self, key: TaskKey) -> bool:
+        """Whether the task's retry waits because the retry policy says so."""
+        return key in self._delayed
+
     def released_hold(self, tenant_id: TenantId) -> None:
         """A tenant's hold was lifted."""
         for key, place in self._blocked.pop(tenant_id, {}).items():

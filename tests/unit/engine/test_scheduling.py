@@ -186,6 +186,7 @@ async def test_a_plan_that_rejects_is_refused_while_the_tenant_lives() -> None:
         assert result.failure_info is not None
         assert result.failure_info.error_code is ErrorCode.TENANT_CONFLICT
         assert [finding.tenant_id for finding in result.findings if finding.is_error] == ["t1"]
+        assert "t1" in result.failure_info.message
         assert "100-1" in result.failure_info.message
         assert not (await rig.plan(101)).found
         rig.script.release("t1")
