@@ -1,13 +1,15 @@
 """Findings about a plan, as compilers show theirs: place, severity, code, message."""
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from switchover.dto import Finding
 from switchover.errors import ErrorCode
 from switchover.interfaces.cli.output import Format, console, write_json, write_line
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.texts import count, printable
+
+if TYPE_CHECKING:
+    from switchover.dto import Finding
 
 _SAME_WARNINGS = 5
 
@@ -37,7 +39,7 @@ def write_findings(found: Iterable[object], output: Format, *, stderr: bool = Fa
             )
 
 
-def line_of(finding: Finding) -> str:
+def line_of(finding: "Finding") -> str:
     """``plan.yaml:12:7: error INVALID_FIELD: tenant acme, retry.max: ...``."""
     place = f"{finding.place}: " if finding.place else ""
     subject = ", ".join(
@@ -47,7 +49,7 @@ def line_of(finding: Finding) -> str:
     return printable(f"{place}{finding.severity} {finding.code}: {about}{finding.message}")
 
 
-def counted(findings: Sequence[Finding]) -> str:
+def counted(findings: "Sequence[Finding]") -> str:
     """``2 errors, 1 warning``."""
     errors = sum(1 for finding in findings if finding.is_error)
     return f"{count(errors, 'error')}, {count(len(findings) - errors, 'warning')}"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from switchover.domain.plan import PlanStatus
-from switchover.dto import PlanStatusInfo, TaskStatusInfo
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.looking import Look, PlanLook
 from switchover.interfaces.cli.output import Format, write_json, write_line, write_paragraphs
@@ -30,6 +29,8 @@ class LastWord:
     async def say(self, code: ExitCode, look: Look) -> None:
         """In the shape that was asked for."""
         if self.output is not Format.TABLE:
+            from switchover.dto import PlanStatusInfo, TaskStatusInfo
+
             status = PlanStatusInfo.of(look.plan) if isinstance(look, PlanLook) else TaskStatusInfo.of(look.task)
             (write_json if self.output is Format.JSON else write_line)(status.to_dict())
             return

@@ -12,11 +12,11 @@ from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.findings import counted, write_findings
 from switchover.interfaces.cli.output import Format, Output, write_details, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.preview import PREVIEW_COLUMNS, Preview, preview_of
 from switchover.interfaces.cli.texts import count
 
 if TYPE_CHECKING:
     from switchover.config import ExecutorSettings
+    from switchover.interfaces.cli.preview import Preview
     from switchover.planfile import PlanFile
 
 _MOST_TENANTS = 50
@@ -68,6 +68,7 @@ def plan(
 
 async def _plan(place: Place, file: str, limit: int, output: Format) -> ExitCode:
     from switchover.factory import PlanFactory, StoreFacts
+    from switchover.interfaces.cli.preview import preview_of
     from switchover.stages.catalogue import StageCatalogue
 
     settings = place.settings()
@@ -101,7 +102,9 @@ def _load(file: str, settings: "ExecutorSettings") -> "PlanFile":
     return load_plan(file, max_bytes=settings.plan_file_max_bytes)
 
 
-def _write(preview: Preview, output: Format, limit: int, place: Place) -> None:
+def _write(preview: "Preview", output: Format, limit: int, place: Place) -> None:
+    from switchover.interfaces.cli.preview import PREVIEW_COLUMNS
+
     if output is Format.JSON:
         write_json(preview.to_dict())
         return

@@ -9,7 +9,6 @@ from switchover.domain.task import PlanId
 from switchover.interfaces.cli.checkup import Check, Verdict, checkup
 from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.exporting import export_plan
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import Column, Format, Output, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
@@ -51,6 +50,7 @@ def export(
     ] = None,
 ) -> ExitCode:
     """Write everything about one plan as one JSON document: rules, tasks, configs, pre-images, events."""
+    from switchover.interfaces.cli.exporting import export_plan
 
     async def work() -> ExitCode:
         async with place.open("read") as executor:
