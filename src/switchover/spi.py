@@ -59,7 +59,8 @@ class NewTask:
     """
     A task on its way in.
 
-    ``task.lock_held`` says whether it takes its tenant's lock (which must be free) or queues behind the owner.
+    ``task.lock_held`` says whether it takes its tenant's lock (which must be free) or queues behind the owner. Where
+    nobody owns the lock any more when it queues, it becomes the owner at once (reported as granted): none waits for ever.
     """
 
     task: TaskAggregate
@@ -162,7 +163,7 @@ class SetHold:
 
 @dataclass(frozen=True, slots=True)
 class FixPrevious:
-    """Fix the task's previous good config, once, when it first starts."""
+    """Fix the task's previous good config, once, when it first starts; ignored when one is fixed already."""
 
     key: TaskKey
     config: TenantDeployConfigSnapshot
@@ -186,7 +187,7 @@ class SetLine:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """The answer to a request of another process (JSON), in the commit that carries it out."""
+    """The answer to a request of another process (JSON), in the commit that carries it out; the first one counts."""
 
     request_id: int
     answer: bytes
@@ -225,7 +226,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """What only the store could decide: which waiting tasks now own their tenant's lock."""
+    """What only the store could decide: which waiting tasks own their tenant's lock when the batch is through."""
 
     granted: tuple[TaskKey, ...] = ()
 
@@ -288,7 +289,7 @@ class LiveTask(NamedTuple):
 class StoreState:
     """What a driver must know before it drives, read in one instant."""
 
-    plans: tuple[PlanAggregate, ...]  # those with live tasks, by plan id
+    plans: tuple[PlanAggregate, ...]  # those with live tasks (``unsettled``), by plan id
     line: StopLine | None
     holds: Mapping[TenantId, Hold]
     last_arrival: int

@@ -103,7 +103,12 @@ def encode_json(value: object) -> str:
         return orjson.dumps(value).decode()
     except TypeError:
         text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace").decode()
+        return storable(text)
+
+
+def storable(text: str) -> str:
+    """The text as a store can hold it: halves of character pairs, which come from foreign bytes, become ``?``."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def decode_json(text: str | bytes) -> Any:  # noqa: ANN401  # JSON is whatever was written

@@ -50,7 +50,7 @@ _ROWS: Final = {
 
 def problems(connection: sqlite3.Connection, reader: Reader) -> list[str]:
     """One sentence per problem. Reads everything, in one transaction."""
-    found = [f"the file: {row[0]}" for row in connection.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
+    found = [f"the file: {problem}" for problem in _damage(connection)]
     if found:
         return found  # what a damaged file says about plans and tasks would only mislead
     connection.execute("BEGIN")
@@ -65,6 +65,15 @@ def problems(connection: sqlite3.Connection, reader: Reader) -> list[str]:
     finally:
         connection.execute("COMMIT")
     return found
+
+
+def _damage(connection: sqlite3.Connection) -> list[str]:
+    try:
+        return [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise
+        return [str(error)]  # so damaged that not even the examination gets through
 
 
 def _plan_problems(connection: sqlite3.Connection, plan: PlanAggregate) -> Iterator[str]:

@@ -104,6 +104,11 @@ class Database:
     ) -> StorageError:
         """What an error of SQLite or the system means: wait, or call a person; each with the next move."""
         place = f"{self.path}: while {doing}"
+        if isinstance(error, OSError):
+            return StoreUnusableError(
+                f"{place}, the system refused ({error}). See that this user may enter every directory on the way, "
+                f"and read and write the last one"
+            )
         code = getattr(error, "sqlite_errorcode", None)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         match None if code is None else code & _PRIMARY_CODE:

@@ -19,6 +19,7 @@ from switchover.adapters.stores.codec import (
     decode_moment,
     decode_optional_config,
     encode_json,
+    storable,
 )
 from switchover.adapters.stores.sqlite.rows import (
     EVENT_COLUMNS,
@@ -202,7 +203,7 @@ class Reader:
 
     def tenant_history(self, connection: sqlite3.Connection, tenant_id: TenantId, limit: int) -> list[TaskAggregate]:
         """As the SPI says."""
-        return self._tasks(connection, _TENANT_HISTORY, tenant_id, max(limit, 0))
+        return self._tasks(connection, _TENANT_HISTORY, storable(tenant_id), max(limit, 0))
 
     # Tenants
 
@@ -244,7 +245,7 @@ class Reader:
     def find_idempotency(self, connection: sqlite3.Connection, idempotency_key: str) -> tuple[PlanId, str] | None:
         """As the SPI says."""
         query = "SELECT plan_id, content_digest FROM idempotency WHERE idempotency_key = ?"
-        row = connection.execute(query, (idempotency_key,)).fetchone()
+        row = connection.execute(query, (storable(idempotency_key),)).fetchone()
         return None if row is None else (PlanId(row[0]), row[1])
 
     def open_requests(self, connection: sqlite3.Connection, after: int, limit: int) -> list[Request]:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar, cast
 
 _Result = TypeVar("_Result")
 
-_Work = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[sqlite3.Connection], Any]]
+_Work = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[sqlite3.Connection], Any] | None]
+"""Who waits, and what is to be done; None: close the connection and end."""
 
 
 class ConnectionThreads:
@@ -29,7 +30,7 @@ class ConnectionThreads:
 
     def __init__(self, name: str, connect: Callable[[], sqlite3.Connection], *, count: int = 1) -> None:
         self._connect = connect
-        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._work: SimpleQueue[_Work] = SimpleQueue()
         self._threads = [
             # Daemons: a program that ends without closing its store must still end.
             Thread(target=self._serve, name=f"switchover-{name}-{number}", daemon=True)
@@ -48,29 +49,35 @@ class ConnectionThreads:
     async def stop(self) -> None:
         """Let the threads finish what is queued, close their connections, and end. Nothing may be put in afterwards."""
         loop = asyncio.get_running_loop()
-        for _ in self._threads:
-            self._work.put(None)
+        closed = [loop.create_future() for _ in self._threads]
+        for future in closed:
+            self._work.put((loop, future, None))
+        await asyncio.gather(*closed)
         for thread in self._threads:
-            await loop.run_in_executor(None, thread.join)
+            thread.join()  # it has said that it ends, so this does not wait
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
-        while (work := self._work.get()) is not None:
-            loop, future, function = work
+        ends = False
+        while not ends:
+            loop, future, function = self._work.get()
             result: Any = None
             error: BaseException | None = None
             try:
-                if connection is None or not _is_usable(connection):
-                    connection = self._connect()
-                result = function(connection)
+                if function is not None:
+                    if connection is None or not _is_usable(connection):
+                        connection = self._connect()
+                    result = function(connection)
+                else:
+                    ends = True
+                    if connection is not None:
+                        connection.close()
             except BaseException as caught:  # noqa: BLE001  # whatever it is, it belongs to the caller
                 error = caught
             with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
                 loop.call_soon_threadsafe(_settle, future, result, error)
             # What this thread keeps between two pieces of work would stay in memory until the next one comes.
-            del work, loop, future, function, result, error
-        if connection is not None:
-            connection.close()
+            del loop, future, function, result, error
 
 
 def _settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
