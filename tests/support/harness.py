@@ -200,6 +200,7 @@ class FragileStore:
         refuse_next: So many commits find the store away.
         away_at: The commit after so many finds the store away, three times.
         cut_off_after: After so many commits no other succeeds.
+        after_commit: Called when a commit is durable and nobody has been told; may look at the store.
     """
 
     def __init__(self, inner: ExecutionStore) -> None:
@@ -210,6 +211,7 @@ class FragileStore:
         self.refuse_next = 0
         self.away_at: int | None = None
         self.cut_off_after: int | None = None
+        self.after_commit: Callable[[], Awaitable[None]] | None = None
         self._gate: asyncio.Event | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -246,6 +248,8 @@ class FragileStore:
         result = await self.inner.commit(lease, batch)
         self.commits += 1
         self.entries.extend(batch)
+        if self.after_commit is not None:
+            await self.after_commit()
         return result
 
 

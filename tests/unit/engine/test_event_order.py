@@ -1,5 +1,7 @@
 """Every order of events that behaviour, section 10 names, with what each event says about its task or plan."""
 
+from collections import Counter
+
 import pytest
 
 from switchover.domain.events import Event, EventType
@@ -538,3 +540,46 @@ async def test_a_restore_that_a_crash_interrupted_is_announced_again() -> None:
         rig.script.release("t1", "A", restoring=True)
         assert await rig.settles() is PlanStatus.ROLLED_BACK
         assert rig.script.done() == ["t1 A", "t1 B", "t1 -B", "t1 -A", "t1 -A"]
+
+
+async def _judge(rig: Rig) -> None:
+    """One reader's view: the plan, its tasks, and the events agree."""
+    plan, tasks, events = await rig.plan(), await rig.facade.list_tasks(100), await rig.events()
+    if not plan.found:
+        return
+    assert plan.counts == Counter(task.status for task in tasks)
+    assert sum(plan.counts.values()) == plan.total == len(tasks)
+    for task in tasks:
+        last = [event for event in events if event.task_id == task.task_id][-1]
+        assert (last.completed, last.total) == (task.completed_stages, task.total_stages)
+        assert task.progress_percent == 100 * task.completed_stages // task.total_stages
+        if task.status not in {TaskStatus.RESUMING, TaskStatus.CANCELLED}:  # of which no event, or no other one, tells
+            assert (last.status, last.current_stage) == (task.status, task.current_stage)
+    if plan.status is not None and plan.status.is_settled:
+        assert all(task.status is not None and task.status.is_settled for task in tasks)
+        assert events[-1].status == plan.status
+
+
+async def test_whatever_a_reader_sees_agrees_with_itself_after_every_commit() -> None:
+    async with open_rig("A", "B", "C") as rig:
+        judged: list[int] = []
+
+        async def judge() -> None:
+            await _judge(rig)
+            judged.append(1)
+
+        rig.store.after_commit = judge
+        rig.script.fail("t2", "C", times=1)
+        rig.script.block("t3", "B")
+        await rig.create("t1", "t2", "t3", max_concurrency=2)
+        await rig.entered("t3", "B")
+        await rig.do("pause", "t3")
+        rig.script.release("t3", "B")
+        await rig.reaches("t3", TaskStatus.PAUSED)
+        await rig.do("resume", "t3")
+        await rig.settles()
+        await rig.do("retry", "t2")
+        await rig.settles()
+        await rig.do_plan("rollback")
+        await rig.settles()
+        assert len(judged) == rig.store.commits > 20
