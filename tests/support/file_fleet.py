@@ -2,18 +2,22 @@
 A fleet that is routed by files: one map file for a stage, a directory of files for another, health over real HTTP.
 
 The state before the switch is odd on purpose: spacing, number formats, missing entries. An instance looks at its
-tenant's file when it is asked, and answers what it saw the time before: it takes a round to follow, as real ones do.
+tenant's file when it is asked, and takes a few rounds to follow, as real ones do.
 """
 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+BLUE, GREEN = 41, 42
+ROUNDS_TO_FOLLOW = 4
 
 _NAMED_VERSION = re.compile(rb'"version"\s*:\s*"?(\d+)\b(?!\.)')
 _ENTRIES = (
@@ -39,13 +43,18 @@ class FileFleet:
         gateway: Map file: tenant -> field ``gateway`` -> value.
         routing: Directory with a file per tenant.
         broken: Tenants whose green routing instance does not come up.
+        at: What to do, once, at the moment when so many services have followed to green.
     """
 
     directory: Path
     tenants: list[str]
     broken: set[str] = field(default_factory=set)
     url: str = ""
-    _seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    at: dict[int, Callable[[], object]] = field(default_factory=dict)
+    _served: dict[tuple[str, str], int] = field(default_factory=dict)
+    _rounds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _parsed: tuple[tuple[int, int], dict[str, Any]] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def gateway(self) -> Path:
@@ -85,9 +94,22 @@ class FileFleet:
 
     def served(self, tenant: str, stage: str) -> int:
         """What an instance answers that is asked now."""
-        before = self._seen.get((tenant, stage), 41)
-        self._seen[tenant, stage] = self._named(tenant, stage)
-        return before
+        key = tenant, stage
+        named = self._named(tenant, stage)
+        with self._lock:
+            if named != self._served.get(key, BLUE):
+                self._rounds[key] += 1
+                if self._rounds[key] > ROUNDS_TO_FOLLOW:
+                    self._rounds[key] = 0
+                    self._served[key] = named
+                    if act := self.at.pop(self.followed, None):
+                        act()
+            return self._served.get(key, BLUE)
+
+    @property
+    def followed(self) -> int:
+        """How many services of tenants are on green."""
+        return sum(version == GREEN for version in self._served.values())
 
     def _named(self, tenant: str, stage: str) -> int:
         if stage == "routing":
@@ -97,10 +119,17 @@ class FileFleet:
             except FileNotFoundError:
                 text = b""
         else:
-            held = json.loads(self.gateway.read_bytes()).get(tenant, {}).get("gateway")
-            text = json.dumps(held).encode()
+            text = json.dumps(self._map().get(tenant, {}).get("gateway")).encode()
         named = _NAMED_VERSION.search(text)
-        return 41 if named is None else int(named[1])
+        return BLUE if named is None else int(named[1])
+
+    def _map(self) -> dict[str, Any]:
+        """The map file, parsed again when it was replaced."""
+        status = self.gateway.stat()
+        version = status.st_ino, status.st_mtime_ns
+        if self._parsed is None or self._parsed[0] != version:
+            self._parsed = version, json.loads(self.gateway.read_bytes())
+        return self._parsed[1]
 
     def write_plan(self, file: Path, *, plan_id: int, concurrency: int) -> None:
         value = {"unit": "{deployUnitName}", "version": "{deployUnitVersion}"}
