@@ -4,8 +4,13 @@ The engine against a model, under random requests, failures, time, deaths and ou
 ``HYPOTHESIS_PROFILE=thorough make stateful`` looks for longer.
 """
 
-from hypothesis import settings
+import tempfile
+from pathlib import Path
 
+from hypothesis import Phase, settings
+
+from switchover.adapters.stores.sqlite import SqliteExecutionStore
+from switchover.spi import ExecutionStore
 from tests.stateful.machine import EngineMachine
 
 STEPS = 30
@@ -28,8 +33,33 @@ class PausingMachine(EngineMachine):
     recovery = "pause"
 
 
+class SqliteMachine(EngineMachine):
+    """Every life opens the file anew, as a new process would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+
+    async def open_store(self, before: ExecutionStore | None) -> ExecutionStore:
+        if before is not None:
+            await before.aclose()
+        store = SqliteExecutionStore(Path(self.folder.name) / "switchover.db")
+        await store.open()
+        return store
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.folder.cleanup()
+
+
 TestContinuing = ContinuingMachine.TestCase
-TestContinuing.settings = examples(60)
+TestContinuing.settings = examples(50)
 
 TestPausing = PausingMachine.TestCase
-TestPausing.settings = examples(30)
+TestPausing.settings = examples(25)
+
+TestSqlite = SqliteMachine.TestCase
+# Its threads make each run a little different, so that a shorter example proves nothing: no shrinking.
+TestSqlite.settings = settings(examples(10), phases=(Phase.explicit, Phase.reuse, Phase.generate))

@@ -221,7 +221,10 @@ class PlanOrchestrator:
         current = [record.task if (record := tasks.get(task.key)) is not None else task for task in page]
         verdicts = [(task, self._on_plan_task(plan, task, request, tenants)) for task in current]
         change = self.manager.change(plan)
-        self._plan_itself(change, operation, any_accepted=any(verdict.accepted for _, verdict in verdicts))
+        # A settled plan follows only what will settle again: a task that is rolled back already never would.
+        settled = plan.plan.status.is_settled
+        follows = any(verdict.changes_something if settled else verdict.accepted for _, verdict in verdicts)
+        self._plan_itself(change, operation, any_accepted=follows)
         changed: list[TaskRecord] = []
         for task, verdict in verdicts:
             reference = TaskReference(task.task_id, task.tenant_id)
