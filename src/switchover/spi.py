@@ -60,7 +60,7 @@ class NewTask:
     A task on its way in.
 
     ``task.lock_held`` says whether it takes its tenant's lock (which must be free) or queues behind the owner. Where
-    nobody owns the lock any more when it queues, it becomes the owner at once (reported as granted): no wait is for ever.
+    nobody owns the lock any more when it queues, it becomes the owner at once (reported as granted).
     """
 
     task: TaskAggregate

@@ -119,8 +119,9 @@ def decode_json(text: str | bytes) -> Any:  # noqa: ANN401  # JSON is whatever w
 # --- moments -------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def encode_moment(moment: datetime) -> int:
-    """Microseconds since 1970, UTC; exact."""
+    """Microseconds since 1970, UTC; exact. Remembered: a start goes into every later row, a boundary into several."""
     since = moment - _EPOCH
     return (since.days * _SECONDS_OF_A_DAY + since.seconds) * _MICROSECONDS_OF_A_SECOND + since.microseconds
 

@@ -5,7 +5,6 @@ Rows are read as JSON arrays that SQLite puts together (see ``reader``), so what
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from switchover.adapters.stores.codec import (
@@ -297,49 +296,38 @@ EVENT_COLUMNS: Final = (
 )
 
 
-class EventEncoder:
-    """Makes rows of events. Remembers the last moment: the events of one boundary share it."""
+def event_values(event: Event, names: tuple[str, ...] = _NO_NAMES) -> Row:
+    """
+    The values of ``EVENT_COLUMNS``.
 
-    def __init__(self) -> None:
-        self._moment: datetime | None = None
-        self._microseconds = 0
-
-    def row(self, event: Event, names: tuple[str, ...] = _NO_NAMES) -> Row:
-        """
-        The values of ``EVENT_COLUMNS``.
-
-        Args:
-            names: Of the task's stages, where they are at hand: makes the row shorter, not different.
-        """
-        moment = event.timestamp
-        if moment is not self._moment:
-            self._moment = moment
-            self._microseconds = encode_moment(moment)
-        key = event.key
-        stage: int | str | None = event.current_stage
-        if stage is not None and stage in names:
-            stage = names.index(stage)
-        data: int | str | None = None
-        facts = event.data
-        if facts:
-            named = facts.get("stage") if len(facts) == 1 else None
-            data = names.index(named) if named in names else encode_json(dict(facts))
-        codes = PLAN_STATUS_CODES if key is None else TASK_STATUS_CODES
-        failure = event.failure_info
-        return (
-            event.plan_id,
-            event.position,
-            0 if key is None else key.ordinal,
-            event.sequence_id,
-            EVENT_CODES[event.type],
-            self._microseconds,
-            codes.get(event.status, event.status),
-            stage,
-            event.completed,
-            event.total,
-            None if failure is None else encode_failure(failure),
-            data,
-        )
+    Args:
+        names: Of the task's stages, where they are at hand: makes the row shorter, not different.
+    """
+    key = event.key
+    stage: int | str | None = event.current_stage
+    if stage is not None and stage in names:
+        stage = names.index(stage)
+    data: int | str | None = None
+    facts = event.data
+    if facts:
+        named = facts.get("stage") if len(facts) == 1 else None
+        data = names.index(named) if named in names else encode_json(dict(facts))
+    codes = PLAN_STATUS_CODES if key is None else TASK_STATUS_CODES
+    failure = event.failure_info
+    return (
+        event.plan_id,
+        event.position,
+        0 if key is None else key.ordinal,
+        event.sequence_id,
+        EVENT_CODES[event.type],
+        encode_moment(event.timestamp),
+        codes.get(event.status, event.status),
+        stage,
+        event.completed,
+        event.total,
+        None if failure is None else encode_failure(failure),
+        data,
+    )
 
 
 def _event_type(code: int) -> EventType:

@@ -18,8 +18,8 @@ from switchover.adapters.stores.sqlite.rows import (
     PLAN_FIXED,
     TASK_CHANGING,
     TASK_FIXED,
-    EventEncoder,
     Row,
+    event_values,
     plan_definition,
     plan_values,
     task_values,
@@ -103,7 +103,6 @@ class BatchWriter:
         self._connection = connection
         self._stage_lists = stage_lists
         self._book = TenantBook(connection)
-        self._encoder = EventEncoder()
         self._plans: dict[PlanId, tuple[int, PlanAggregate]] = {}
         self._tasks: dict[TaskKey, tuple[int, TaskAggregate]] = {}
         self._events: list[Event] = []
@@ -198,7 +197,7 @@ class BatchWriter:
             )
             tasks.append((*key, *fixed, *task_values(task)))
             configs.append((*key, encode_config(new.config)))
-            events.extend([self._encoder.row(event, names) for event in new.events])
+            events.extend([event_values(event, names) for event in new.events])
         book.write()
         _INSERT_TASKS.run(self._connection, tasks)
         _INSERT_CONFIGS.run(self._connection, configs)
@@ -285,16 +284,15 @@ class BatchWriter:
     def _write_events(self) -> None:
         if not self._events:
             return
-        row = self._encoder.row
         tasks = self._tasks
         rows: list[Row] = []
         for event in self._events:
             key = event.key
             written = None if key is None else tasks.get(key)
             if written is not None:
-                rows.append(row(event, written[1].stage_names))
+                rows.append(event_values(event, written[1].stage_names))
             else:
-                rows.append(row(event))
+                rows.append(event_values(event))
                 if key is not None:
                     self._named.add(key)
                 elif event.plan_id not in self._plans:
