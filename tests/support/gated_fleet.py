@@ -1,8 +1,8 @@
 """
 A fleet whose instances follow its map file at once, unless the test has closed their gate: then they answer 503.
 
-So a test decides where a plan stands, from outside of the process that runs it: a stage stays in its health check as long
-as its gate is closed, and with ``attempts=1`` a closed gate is a failure.
+So a test decides where a plan stands, from outside of the process that runs it: a stage stays in its health check as
+long as its gate is closed, and with ``attempts=1`` a closed gate is a failure.
 """
 
 import json

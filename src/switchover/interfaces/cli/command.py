@@ -65,7 +65,7 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
     ]
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     every = [context, *(parameter.replace(kind=keyword) for parameter in parameters), *shared]
-    command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]  # what typer reads
+    setattr(command, "__signature__", inspect.Signature(every))  # noqa: B010  # what typer reads; no type knows it
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
     del command.__wrapped__  # so that the annotations above are the ones that count
     return command

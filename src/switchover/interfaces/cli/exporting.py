@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -54,7 +54,7 @@ async def export_plan(executor: "Executor", plan: PlanAggregate, to: Path | None
 
 
 @contextmanager
-def _whole(to: Path) -> Iterator[IO[bytes]]:
+def _whole(to: Path) -> Generator[IO[bytes]]:
     part = to.with_name(f".{to.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +118,7 @@ class Place:
     @asynccontextmanager
     async def open(
         self, mode: "Mode", *, create: bool = False, settings: "ExecutorSettings | None" = None
-    ) -> "AsyncIterator[Executor]":
+    ) -> "AsyncGenerator[Executor]":
         """
         An executor over the store.
 

@@ -54,6 +54,7 @@ class Screen(Protocol):
         kind: "type[BaseException] | None",
         error: BaseException | None,
         trace: "TracebackType | None",
+        /,
     ) -> None: ...
 
 

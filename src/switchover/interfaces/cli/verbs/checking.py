@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from switchover.domain.task import TenantId
 from switchover.errors import InvalidPlanError
 from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.exit_codes import ExitCode, of_errors
@@ -84,10 +85,10 @@ async def _plan(place: Place, file: str, limit: int, output: Format) -> ExitCode
     if place.exists():
         async with place.open("read", settings=settings) as executor:
             known = True
-            tenant_ids = list(dict.fromkeys(config.tenant_id for config in draft.configs))
+            tenant_ids = list(dict.fromkeys(TenantId(config.tenant_id) for config in draft.configs))
             facts = StoreFacts(
                 plan_exists=draft.plan_id is not None and await executor.store.load_plan(draft.plan_id) is not None,
-                tenants=await executor.store.load_tenants(tenant_ids),  # type: ignore[arg-type]  # as the draft has them
+                tenants=await executor.store.load_tenants(tenant_ids),
             )
     findings = plan_file.locate(await asyncio.to_thread(factory.validate, draft, facts))
     preview = preview_of(draft, facts, findings, settings, known=known)
