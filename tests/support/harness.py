@@ -32,7 +32,14 @@ from switchover.bootstrap import Executor, make_store, open_executor
 from switchover.domain.events import Event, EventType
 from switchover.domain.plan import PlanStatus
 from switchover.domain.stage import TaskRuntimeContext, TaskStage
-from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
+from switchover.domain.task import (
+    PlanId,
+    TaskAggregate,
+    TaskKey,
+    TaskStatus,
+    TenantDeployConfigSnapshot,
+    TenantId,
+)
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo
 from switchover.errors import StoreConflictError, StoreUnavailableError
 from switchover.facade import DeploymentTaskFacade
@@ -86,6 +93,8 @@ class Script:
         self.stages = tuple(stages)
         self.stages_of: dict[str, tuple[str, ...]] = {}
         self.calls: list[Call] = []
+        self.held: dict[str, int] = {}
+        """The generation that the targets of a tenant hold."""
         self.inside: Counter[Place] = Counter()
         self.most_inside = 0
         self._gates: dict[Place, asyncio.Event] = {}
@@ -184,6 +193,9 @@ class _ScriptedStep:
 
     async def execute(self, context: TaskRuntimeContext) -> None:
         await self.script.perform(context)
+
+    async def held_generation(self, config: TenantDeployConfigSnapshot, services: object = None) -> int:
+        return self.script.held.get(config.tenant_id, 0)
 
 
 # --- a store that can be slow, away or cut off ----------------------------------------------------------------------

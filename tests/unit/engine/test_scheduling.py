@@ -602,3 +602,36 @@ async def test_adopt_of_the_unknown_is_refused() -> None:
         by_plan = await rig.facade.adopt_plan(5)
         assert by_plan.failure_info is not None
         assert by_plan.failure_info.error_code is ErrorCode.UNKNOWN_PLAN
+
+
+async def test_adopt_lifts_the_generation_above_what_the_targets_hold() -> None:
+    async with open_rig("A") as rig:
+        rig.script.fail("t1", times=1)
+        rig.script.held = {"t1": 7, "t2": 3}
+        await rig.create("t1", "t2")
+        await rig.settles()
+        result = await rig.facade.adopt_plan(100)
+        assert result.success
+        assert [str(task.tenant_id) for task in result.accepted] == ["t1", "t2"]
+        assert (await rig.tenant("t1")).generation == 7
+        await rig.restart()
+        await rig.do("retry", "t1")
+        await rig.settles()
+        assert rig.script.generations("t1") == [1, 8]
+        rig.script.held["t1"] = 5
+        assert (await rig.facade.adopt_tenant("t1")).final_status == "ADOPTED"
+        assert (await rig.tenant("t1")).generation == 8, "never lowered"
+
+
+async def test_adopt_of_a_task_that_runs_is_refused() -> None:
+    async with open_rig("A") as rig:
+        rig.script.block("t1")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        commits = rig.store.commits
+        result = await rig.facade.adopt_tenant("t1")
+        assert result.failure_info is not None
+        assert result.failure_info.error_code is ErrorCode.ILLEGAL_STATE
+        assert rig.store.commits == commits
+        rig.script.release("t1")
+        await rig.settles()
