@@ -84,7 +84,7 @@ class DeploymentTaskFacade:
         *,
         options: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
-        metadata: Mapping[str, object] | None = None,
+        metadata: object = None,
     ) -> TaskCreationResult:
         """
         Create a plan with one task per tenant: all or nothing.
@@ -93,7 +93,7 @@ class DeploymentTaskFacade:
             configs: ``TenantDeployConfig`` models or plain mappings, in the order in which they shall start.
             options: The plan file's ``spec`` without tenants.
             idempotency_key: The same key with the same content gives the first result again.
-            metadata: ``name`` and ``labels``.
+            metadata: A mapping with ``name`` and ``labels``; judged like the rest, whatever it is.
 
         Raises:
             StoreUnavailableError: The outcome is unknown; ask for the plan before trying again.

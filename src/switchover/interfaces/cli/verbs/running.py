@@ -117,7 +117,7 @@ async def _submit(executor: "Executor", place: Place, plan_file: "PlanFile", *, 
     result = await executor.facade.create_switch_task(
         plan_file.configs,
         options=plan_file.options,
-        metadata=plan_file.metadata,  # type: ignore[arg-type]  # judged like the rest
+        metadata=plan_file.metadata,
         idempotency_key=key,
     )
     if result.plan_id is not None:
