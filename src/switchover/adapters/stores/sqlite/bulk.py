@@ -21,11 +21,14 @@ class BulkStatement:
     Args:
         width: Columns of a row.
         template: The statement; ``{rows}`` stands for ``(?, ?), (?, ?) ...``.
+        single: The statement for one row, where there is a shorter one.
     """
 
-    def __init__(self, width: int, template: str) -> None:
+    def __init__(self, width: int, template: str, single: str | None = None) -> None:
         row = f"({', '.join('?' * width)})"
         self._texts = {size: template.format(rows=", ".join([row] * size)) for size in _SIZES}
+        if single is not None:
+            self._texts[1] = single
 
     def run(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
         """Do it for all rows; returns how many rows of the table it changed."""
@@ -52,6 +55,10 @@ def update(table: str, columns: Sequence[str], keys: Sequence[str], condition: s
     """``UPDATE table SET columns WHERE keys AND condition``; a row holds the columns, then the keys."""
     assignments = ", ".join(f"{column} = v.column{number}" for number, column in enumerate(columns, start=1))
     matches = [f"{table}.{key} = v.column{number}" for number, key in enumerate(keys, start=len(columns) + 1)]
-    where = " AND ".join([*matches, condition] if condition else matches)
-    text = f"UPDATE {table} SET {assignments} FROM (VALUES {{rows}}) AS v WHERE {where}"  # noqa: S608  # names are ours
-    return BulkStatement(len(columns) + len(keys), text)
+    more = f" AND {condition}" if condition else ""
+    many = f"UPDATE {table} SET {assignments} FROM (VALUES {{rows}}) AS v WHERE {' AND '.join(matches)}{more}"  # noqa: S608  # names are ours
+    # One row needs no temporary table to join with, which is most of what an update of one row costs otherwise.
+    plain = ", ".join(f"{column} = ?" for column in columns)
+    where = " AND ".join(f"{key} = ?" for key in keys)
+    single = f"UPDATE {table} SET {plain} WHERE {where}{more}"  # noqa: S608  # as above
+    return BulkStatement(len(columns) + len(keys), many, single)
