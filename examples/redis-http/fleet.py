@@ -64,7 +64,7 @@ def plan(count: int, *, redis: str, health: str, concurrency: int = 50) -> dict[
         "spec": {
             "planId": 100,
             "maxConcurrency": concurrency,
-            "health": {"interval": "100ms", "attempts": 15, "timeout": "2s"},
+            "health": {"interval": "250ms", "attempts": 12, "timeout": "2s"},
             "services": [
                 {
                     "name": "gateway",  # a field of the tenant's hash

@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--redis", default="redis://127.0.0.1:6379/7", help="an empty database")
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--broken", type=int, default=20, help="tenants whose new unit does not come up at first")
-    parser.add_argument("--warm-up", type=float, default=0.25, help="seconds that an instance takes to follow a change")
+    parser.add_argument("--warm-up", type=float, default=0.2, help="seconds that an instance takes to follow a change")
     parser.add_argument("--concurrency", type=int, default=50)
     parser.add_argument("--port", type=int, default=8700, help="of the health endpoints; 0: any free one")
     parser.add_argument("--plan", type=Path, default=Path("plan.yaml"), help="written here; .json for JSON")

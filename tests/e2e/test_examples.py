@@ -20,7 +20,7 @@ def run(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
         env=environment(),
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

@@ -194,7 +194,7 @@ def crash_twice(switchover: CommandLine, monitor: RedisMonitor, driver: Program)
 
 def wait_for_writes(monitor: RedisMonitor, count: int, program: Program) -> None:
     wait_until(
-        lambda: len(monitor.writes) >= count or not program.is_running, timeout_seconds=40, what=f"{count} writes"
+        lambda: len(monitor.writes) >= count or not program.is_running, timeout_seconds=90, what=f"{count} writes"
     )
     assert program.is_running, program.tail()
 
@@ -226,7 +226,9 @@ def test_three_hundred_tenants_in_files_there_and_back(tmp_path: Path) -> None:
         before = fleet.contents()
 
         first = switchover.start("run", "plan.json")
-        wait_until(lambda: fleet.followed >= 20 or not first.is_running, what="20 services to be on green")
+        wait_until(
+            lambda: fleet.followed >= 20 or not first.is_running, timeout_seconds=60, what="20 services to be on green"
+        )
         switchover("pause", "--plan", str(PLAN))
         switchover.wait_for_end(first, code=10)
 

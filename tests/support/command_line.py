@@ -54,7 +54,7 @@ class CommandLine:
         for program in self._started:
             program.stop()
 
-    def __call__(self, *arguments: str, timeout_seconds: float = 60.0, code: int | None = 0) -> Answer:
+    def __call__(self, *arguments: str, timeout_seconds: float = 180.0, code: int | None = 0) -> Answer:
         """Run a verb to its end; ``code`` is the exit code that it must have, None: any."""
         done = subprocess.run(
             [*ARGV, *arguments],
@@ -86,13 +86,13 @@ class CommandLine:
         """The whole log of a plan."""
         return self("events", "--plan", str(plan_id), "-o", "jsonl").lines()
 
-    def wait_for_end(self, program: Program, *, code: int, timeout_seconds: float = 60.0) -> None:
+    def wait_for_end(self, program: Program, *, code: int, timeout_seconds: float = 180.0) -> None:
         """Wait until a started verb ends, with this exit code."""
         found = program.wait(timeout_seconds=timeout_seconds)
         assert found == code, f"ended with {found}, not {code}\n{program.tail()}"
 
 
-def wait_for_output(program: Program, text: str, *, timeout_seconds: float = 20.0) -> None:
+def wait_for_output(program: Program, text: str, *, timeout_seconds: float = 60.0) -> None:
     """Wait until a started verb has said something."""
     wait_until(
         lambda: text in program.output() or not program.is_running,
