@@ -52,7 +52,7 @@ class RollbackPolicy(Protocol):
     """Whether a task may be rolled back, beyond what the state machine demands."""
 
     def can_rollback(self, task: TaskView) -> bool:
-        """False refuses with NO_PREVIOUS_CONFIG."""
+        """False refuses with ILLEGAL_STATE."""
         ...
 
 
