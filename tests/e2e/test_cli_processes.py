@@ -67,7 +67,7 @@ def test_a_plan_is_paused_from_a_second_terminal_and_resumed_later(fleet: GatedF
     assert switchover("watch", "100", code=10).output
     switchover("resume", "--plan", "100")
     assert switchover.plan(100)["counts"] == {"COMPLETED": 4}
-    assert versions(fleet) == dict.fromkeys(TENANTS, ["42", "42"])
+    assert versions(fleet) == {tenant: ["42", "42"] for tenant in TENANTS}
     started = [event for event in switchover.events(100) if event["type"] == "TaskStageStarted"]
     assert len(started) == 8, "no stage ran twice"
     assert_sound(switchover)
@@ -88,6 +88,7 @@ def test_resume_beside_a_driver_hands_over_and_can_wait(fleet: GatedFleet, switc
     fleet.wait_for("t2/media")
     switchover("pause", "--tenant", "t2")
     withdrawn = switchover.start("resume", "--tenant", "t2", "--wait")
+    wait_for_output(withdrawn, "task 100-2 (tenant t2): the pending request is withdrawn")
     fleet.closed.clear()
     switchover.wait_for_end(withdrawn, code=0)
     switchover.wait_for_end(run, code=0)
