@@ -111,17 +111,18 @@ class PlanFile:
     def _path_of(self, finding: Finding, origin: _Origin) -> FieldPath | None:
         parts = parts_of(finding.field)
         if finding.index is not None:
-            if origin.prefix is None:
+            return parts if origin.prefix is None else (*origin.prefix, finding.index - origin.first, *parts)
+        if origin.prefix != TENANTS:
+            return ()  # a bare list has no place for options
+        match parts[:1]:
+            case ("metadata",):
                 return parts
-            return *origin.prefix, finding.index - origin.first, *parts
-        if origin.prefix != TENANTS or parts[:1] == ("metadata",):
-            return parts
-        if parts[:1] == ("configs",):
-            return TENANTS
-        # The catalogue of the settings is in no plan file.
-        if parts[:1] == ("services",) and len(parts) > 1 and "services" not in self.options:
-            return None
-        return "spec", *parts
+            case ("configs",):
+                return TENANTS
+            case ("services",) if len(parts) > 1 and "services" not in self.options:
+                return None  # the catalogue of the settings is in no plan file
+            case _:
+                return "spec", *parts
 
 
 def load_plan(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> PlanFile:

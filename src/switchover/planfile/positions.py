@@ -48,8 +48,31 @@ class PlanSyntaxError(Exception):
 
 @dataclass(slots=True)
 class _Spot:
+    """A part of some wanted path; ``waiting`` counts the parts right below it that may still come."""
+
+    parent: "_Spot | None" = None
     children: dict[str | int, "_Spot"] = field(default_factory=dict[str | int, "_Spot"])
+    waiting: int = 0
     place: Place | None = None
+    is_settled: bool = False
+
+    def wanted_child(self, part: str | int) -> "_Spot":
+        spot = self.children.get(part)
+        if spot is None:
+            spot = self.children[part] = _Spot(self)
+            self.waiting += 1
+        return spot
+
+    def settle(self) -> None:
+        """Nothing more can be learnt about it and what is below it; perhaps that settles what is above it."""
+        spot: _Spot | None = self
+        while spot is not None and not spot.is_settled:
+            spot.is_settled = True
+            spot = spot.parent
+            if spot is not None:
+                spot.waiting -= 1
+                if spot.waiting:
+                    return
 
     def child(self, part: str | int) -> "_Spot | None":
         found = self.children.get(part)
@@ -68,6 +91,11 @@ class _Open:
     at_key: bool = True
     member: _Spot | None = None
 
+    @property
+    def is_name(self) -> bool:
+        """The last sign was the name of a member."""
+        return self.is_mapping and not self.at_key
+
 
 def locate(signs: Iterable[Sign], paths: Iterable[Path]) -> dict[Path, Place]:
     """
@@ -80,7 +108,7 @@ def locate(signs: Iterable[Sign], paths: Iterable[Path]) -> dict[Path, Place]:
     for path in paths:
         chain = [root]
         for part in path:
-            chain.append(chain[-1].children.setdefault(part, _Spot()))
+            chain.append(chain[-1].wanted_child(part))
         wanted[path] = chain
     _walk(signs, root)
     return {
@@ -90,16 +118,24 @@ def locate(signs: Iterable[Sign], paths: Iterable[Path]) -> dict[Path, Place]:
 
 
 def _walk(signs: Iterable[Sign], root: _Spot) -> None:
+    """Give each spot its place; end when none can get one any more, which is often long before the text does."""
     inside: list[_Open] = []
     for sign in signs:
         if sign.kind in "}]":
-            inside.pop()
-            continue
-        spot = _next_spot(inside[-1], sign) if inside else root
-        if spot is not None and spot.place is None:
-            spot.place = sign.place
-        if sign.kind in "{[":
-            inside.append(_Open(spot, is_mapping=sign.kind == "{"))
+            spot = inside.pop().spot
+            has_ended = True
+        else:
+            spot = _next_spot(inside[-1], sign) if inside else root
+            if spot is not None and spot.place is None:
+                spot.place = sign.place
+            is_name = bool(inside) and inside[-1].is_name
+            if sign.kind in "{[":
+                inside.append(_Open(spot, is_mapping=sign.kind == "{"))
+            has_ended = sign.kind == "s" and not is_name
+        if spot is not None and (has_ended or not spot.children):
+            spot.settle()
+            if root.is_settled:
+                return
 
 
 def _next_spot(around: _Open, sign: Sign) -> _Spot | None:
