@@ -660,7 +660,7 @@ class ExecutionStoreContract(ABC):
     async def test_every_field_of_an_event_comes_back(self, place: object) -> None:
         sample = sample_plan(1, ["acme"])
         kinds = list(EventType)
-        datas: Sequence[dict[str, object] | None] = (
+        contents: Sequence[dict[str, object] | None] = (
             None,
             {"stage": "routing"},
             {"stage": "media"},
@@ -676,7 +676,7 @@ class ExecutionStoreContract(ABC):
             stage = (None, "routing", "media", "unknown")[number % 4]
             failure = FULL_FAILURE if number % 3 == 0 else None
             moment = SAMPLE_MOMENT + timedelta(microseconds=number * 7)
-            data = datas[number % len(datas)]
+            data = contents[number % len(contents)]
             events.append(
                 sample.event(
                     kind, ordinal, current_stage=stage, failure_info=failure, data=data, timestamp=moment, completed=9
