@@ -1,5 +1,6 @@
 """Defects that the machine found, each as the shortest way to it."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -73,3 +74,27 @@ def test_a_task_that_is_asked_for_twice_at_once_is_loaded_once(world: World) -> 
         return list(residents.tasks)
 
     assert world.loop.run_until_complete(load()) == [key]
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_rollback_that_meets_the_end_of_its_task_takes_no_lock_that_has_an_heir(world: World, turns: int) -> None:
+    """The cancel gives the lock to the next task while the rollback looks who owns it."""
+    facade = world.executor.facade
+    first = create(world, "a", stages=("one", "two"))
+    second = create(world, "a", onConflict="wait")
+    world.do(facade.pause_task_by_tenant("a"))
+    end_steps(world)
+
+    async def at_once() -> None:
+        rollback = asyncio.ensure_future(facade.rollback_task_by_tenant("a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.gather(rollback, facade.cancel_task(f"{first}-1"))
+
+    world.do(at_once())
+    end_steps(world)
+    end_steps(world)
+    assert world.executor.driver_failure is None
+    picture = world.picture()
+    assert all(task.status.is_settled for task in picture.tasks.values()), picture
+    assert picture.tasks[TaskKey(second, 1)].started_at is not None

@@ -129,10 +129,7 @@ class PlanOrchestrator:
             if plan is None or record is None:
                 message = f"no task {key.task_id} is known; see `switchover get plans`"
                 return await self._refuse(TargetType.TASK, key.task_id, ErrorCode.UNKNOWN_TASK, message, reply)
-            tenants: Mapping[TenantId, TenantRecord] = {}
-            if acquires:
-                tenants = await self.store.load_tenants([record.tenant_id])
-            tenant = tenants.get(record.tenant_id)
+            tenant = await self._tenant_of(record) if acquires else None
             verdict = self._decide(plan, record.task, operation, tenant, from_checkpoint=from_checkpoint)
             if verdict.code is not None:
                 failure = refused(verdict.code, verdict.message, self.clock.now())
@@ -152,6 +149,14 @@ class PlanOrchestrator:
             await self._make_durable(change, outcome, reply)
             self.scheduler.enqueue(plan, record)
             return outcome
+
+    async def _tenant_of(self, record: TaskRecord) -> TenantRecord | None:
+        """The tenant as it is now: who owns its lock is known."""
+        while True:
+            tenant = (await self.store.load_tenants([record.tenant_id])).get(record.tenant_id)
+            if not _has_left(record, tenant):
+                return tenant
+            await self.manager.commits.flush()
 
     # By plan
 
@@ -208,16 +213,7 @@ class PlanOrchestrator:
     ) -> None:
         """One commit of a request by plan."""
         tasks, operation = self.residents.tasks, request.operation
-        tenants: Mapping[TenantId, TenantRecord] = {}
-        if operation in _ACQUIRES_LOCK:
-            tenants = await self.store.load_tenants([TenantId(task.tenant_id) for task in page])
-        # Only what will change has to be loaded whole; nothing is forgotten meanwhile, because the plan is pinned.
-        changing = [
-            task.key
-            for task in page
-            if task.key in tasks or self._on_plan_task(plan, task, request, tenants).changes_something
-        ]
-        await self.residents.load(changing)
+        tenants = await self._load_changing(plan, request, page)
         current = [record.task if (record := tasks.get(task.key)) is not None else task for task in page]
         verdicts = [(task, self._on_plan_task(plan, task, request, tenants)) for task in current]
         change = self.manager.change(plan)
@@ -249,6 +245,26 @@ class PlanOrchestrator:
         for record in changed:
             self.scheduler.enqueue(plan, record)
         await durable
+
+    async def _load_changing(
+        self, plan: PlanRecord, request: "_PlanRequest", page: Sequence[TaskAggregate]
+    ) -> Mapping[TenantId, TenantRecord]:
+        """Load whole what will change; gives the tenants as they are then, when locks matter."""
+        tasks = self.residents.tasks
+        tenants: Mapping[TenantId, TenantRecord] = {}
+        while True:
+            if request.operation in _ACQUIRES_LOCK:
+                tenants = await self.store.load_tenants([TenantId(task.tenant_id) for task in page])
+            # Nothing is forgotten meanwhile, because the plan is pinned.
+            changing = [
+                task.key
+                for task in page
+                if task.key in tasks or self._on_plan_task(plan, task, request, tenants).changes_something
+            ]
+            await self.residents.load(changing)
+            if not any(_has_left(tasks[key], tenants.get(tasks[key].tenant_id)) for key in changing if key in tasks):
+                return tenants
+            await self.manager.commits.flush()
 
     def _final(self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply | None) -> AnswerRequest | None:
         outcome.final_status = str(plan.plan.status)
@@ -402,6 +418,18 @@ class _PlanRequest:
     operation: Operation
     from_checkpoint: bool
     resumes_plan: bool
+
+
+def _has_left(record: TaskRecord, tenant: TenantRecord | None) -> bool:
+    """
+    The task gave its lock back while the tenant was read.
+
+    The store did not know it yet; by now another task may own the lock.
+    """
+    task = record.task
+    # One that is PENDING has left nothing: the store knows earlier than memory that it was granted the lock.
+    left = task.status is not TaskStatus.PENDING and not task.lock_held
+    return left and tenant is not None and tenant.owner == task.key
 
 
 def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:

@@ -184,9 +184,10 @@ class Residents:
 
         A task that becomes resident while the store reads is left as it is: what is resident is newer.
         """
+        unknown: set[TaskKey] = set()
         while True:
             # A task may be asked for twice at once: queued by its plan, and once more on its own request.
-            missing = [key for key in dict.fromkeys(keys) if key not in self.tasks]
+            missing = [key for key in dict.fromkeys(keys) if key not in self.tasks and key not in unknown]
             if not missing:
                 return
             waiting = next((self._loading[key] for key in missing if key in self._loading), None)
@@ -206,8 +207,9 @@ class Residents:
             for stored in found:
                 if stored.task.key not in outdated:
                     self.tasks.setdefault(stored.task.key, TaskRecord.of(stored))
-            if not outdated:
-                return
+            # What was resident may have become out of date meanwhile, so look again.
+            unknown.update(missing)
+            unknown.difference_update(stored.task.key for stored in found)
 
     def invalidate(self, key: TaskKey) -> bool:
         """
