@@ -73,8 +73,8 @@ coverage: setup servers ## all tests with branch coverage; the report is in html
 
 # --- longer runs --------------------------------------------------------------------------------------------------
 
-bench: setup servers ## the benchmarks
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: setup ## the benchmarks; ARGS=--quick only tries them out
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 crash: setup servers ## kill processes at every commit point, restart, compare
 	@$(PYTEST) -m crash $(ARGS)

@@ -1,0 +1,238 @@
+"""
+Runs the benchmarks in one sitting, prints every ratio and stores every sample.
+
+    make bench                                   everything; some twenty minutes
+    make bench ARGS=--quick                      small, nothing stored: does it run, and roughly how fast
+    make bench ARGS="--only embedded,alone"      parts of it, put into today's result
+
+Backends take turns inside a round, so that a ratio is of neighbours; every second round goes the other way round.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+from benchmarks.backends import (
+    ROOT,
+    Backend,
+    BareHttp,
+    Dbos,
+    EmptyPython,
+    Figures,
+    Floor,
+    HttpSwitchover,
+    RawCommits,
+    Switchover,
+    Version,
+    http_server,
+)
+from benchmarks.workloads import (
+    ALONE,
+    FEW_POLLS,
+    HTTP,
+    HUNDRED_THOUSAND,
+    POLLS,
+    SLOTS,
+    THOUSAND,
+    TWENTY_THOUSAND,
+    WAITS,
+    Workload,
+)
+
+_QUICK_TASKS = 100
+_DBOS_TASKS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a round: a name of its own, what is run, and by whom."""
+
+    name: str
+    workload: Workload
+    do: Callable[[Workload], Figures]
+
+    def figures(self) -> Figures:
+        """Run it, and add what ratios are made of."""
+        workload = self.workload
+        figures = {"tasks": workload.tasks, "running": workload.running, **self.do(workload)}
+        if "cpu_seconds" in figures:
+            figures["cpu_per_stage"] = figures["cpu_seconds"] / workload.tasks / workload.stages
+        if "database_bytes" in figures:
+            figures["database_bytes_per_task"] = figures["database_bytes"] / workload.tasks
+        return figures
+
+
+def by(backend: Backend, name: str, workload: Workload) -> Run:
+    return Run(f"{backend.name} {name}".strip(), workload, backend.run)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Runs that are compared with each other, and how often."""
+
+    name: str
+    rounds: int
+    runs: tuple[Run, ...]
+
+
+def sections(*, quick: bool, port: int) -> Iterable[Section]:
+    """All of it."""
+
+    def fit(workload: Workload) -> Workload:
+        return workload.smaller(_QUICK_TASKS) if quick else workload
+
+    floor, switchover = Floor(), Switchover()
+    thousand, twenty, hundred = fit(THOUSAND), fit(TWENTY_THOUSAND), fit(HUNDRED_THOUSAND)
+    dbos = Dbos()
+    peer: tuple[Run, ...] = ()
+    if not quick:
+        dbos.prepare()
+    if dbos.is_ready:
+        peer = (Run("dbos", thousand.smaller(_DBOS_TASKS), dbos.run),)
+    yield Section(
+        "embedded",
+        1 if quick else 5,
+        (
+            by(floor, "1000", thousand),
+            by(switchover, "1000", thousand),
+            by(floor, "20000", twenty),
+            by(switchover, "20000", twenty),
+            *peer,
+        ),
+    )
+    yield Section(
+        "alone",
+        1 if quick else 5,
+        (Run("raw commit", fit(ALONE), RawCommits().run), Run("switchover alone", fit(ALONE), _alone)),
+    )
+    yield Section(
+        "waiting",
+        1 if quick else 3,
+        (
+            by(floor, "slots", fit(SLOTS)),
+            by(switchover, "slots", fit(SLOTS)),
+            by(floor, "waits", fit(WAITS)),
+            by(switchover, "waits", fit(WAITS)),
+            Run("switchover few polls", fit(FEW_POLLS).smaller(_QUICK_TASKS // 2) if quick else FEW_POLLS, _waiting),
+            Run("switchover polls", fit(POLLS), _waiting),
+        ),
+    )
+    http = fit(HTTP)
+    yield Section(
+        "http",
+        1 if quick else 5,
+        (Run("bare client", http, BareHttp(port).run), Run("switchover http", http, HttpSwitchover(port).run)),
+    )
+    nothing = fit(ALONE)  # a version is printed, whatever the workload
+    yield Section("version", 3 if quick else 10, (by(EmptyPython(), "", nothing), by(Version(), "version", nothing)))
+    yield Section(
+        "large",
+        1 if quick else 3,
+        (by(switchover, "1000", thousand), by(floor, "100000", hundred), by(switchover, "100000", hundred)),
+    )
+    yield Section("restart", 1 if quick else 3, (Run("switchover restarted", hundred, switchover.run_killed),))
+
+
+def _alone(workload: Workload) -> Figures:
+    return Switchover().run(workload, do="alone")
+
+
+def _waiting(workload: Workload) -> Figures:
+    return Switchover().run(workload, do="waiting")
+
+
+def run_section(section: Section, number_of_rounds: int) -> dict[str, Any]:
+    """All rounds of a section."""
+    load = os.getloadavg()[0]
+    rounds: list[dict[str, Figures]] = []
+    for number in range(number_of_rounds):
+        runs = section.runs if number % 2 == 0 else tuple(reversed(section.runs))
+        figures: dict[str, Figures] = {}
+        for run in runs:
+            figures[run.name] = run.figures()
+            found = figures[run.name]
+            seconds = found.get("run_seconds")
+            said = f"{seconds:8.2f} s" if seconds is not None else " " * 10
+            print(f"  {section.name:<9} {number + 1}/{number_of_rounds}  {run.name:<22}{said}", flush=True)
+        rounds.append(figures)
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+        "rounds": rounds,
+    }
+
+
+def commit() -> str:
+    """Of the code that is measured; with a plus when something in it was changed since."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "src")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    processor = platform.machine()
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            processor = line.partition(":")[2].strip()
+            break
+    kilobytes = next((int(line.split()[1]) for line in _lines(Path("/proc/meminfo")) if line.startswith("MemTotal")), 0)
+    return {
+        "processor": processor,
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(kilobytes / 1_000_000),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure Switchover against the floor and its peer.")
+    parser.add_argument("--quick", action="store_true", help="small workloads, nothing stored")
+    parser.add_argument("--rounds", type=int, default=0, help="in place of the usual number")
+    parser.add_argument("--only", default="", help="names of sections, with commas between")
+    arguments = parser.parse_args()
+    only = set(filter(None, arguments.only.split(",")))
+    facts = machine()
+    date = datetime.now(UTC).date().isoformat()
+    name = f"{date}-{facts['cores']}-core-{facts['architecture']}"
+    path = report.RESULTS / f"{name}.json"
+    result: dict[str, Any] = {"name": name, "date": date, "machine": facts, "sections": {}}
+    if not arguments.quick and only and path.exists():
+        result = json.loads(path.read_text(encoding="utf-8"))
+    began = time.perf_counter()
+    with http_server() as port:
+        for section in sections(quick=arguments.quick, port=port):
+            if not only or section.name in only:
+                result["sections"][section.name] = run_section(section, arguments.rounds or section.rounds)
+                if not arguments.quick:
+                    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{report.text(result)}\n\n{time.perf_counter() - began:.0f} s; load average {os.getloadavg()[0]:.1f}")
+    if arguments.quick:
+        print("quick: the workloads were too small for figures that mean anything; nothing was stored")
+    else:
+        print(f"stored in {path.relative_to(ROOT)}; `python -m benchmarks.report` puts it into the README")
+
+
+if __name__ == "__main__":
+    main()
