@@ -1,7 +1,6 @@
-"""The verbs, and what happens around each of them."""
+"""The verbs, and what may be given in front of each of them."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -9,7 +8,7 @@ import typer
 from switchover._version import __version__
 from switchover.interfaces.cli.command import Config, Db, Debug, Store
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.failing import DEBUG_VARIABLE, report, show_traceback
+from switchover.interfaces.cli.failing import DEBUG_VARIABLE, guarded
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.verbs import (
     braking,
@@ -32,6 +31,12 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"switchover {__version__}")
+        raise typer.Exit
+
+
 @app.callback(help="Move many tenants from one deploy unit to another, safely and visibly, and back again.")
 def common(
     ctx: typer.Context,
@@ -40,15 +45,19 @@ def common(
     store: Store = None,
     config: Config = None,
     debug: Debug = False,
-    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_version),  # noqa: ARG001  # see the callback
 ) -> None:
     """What may be given in front of every verb."""
-    if version:
-        print(f"switchover {__version__}")
-        raise typer.Exit
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
-    ctx.obj = Place().refined(db=db, store=store, config=config)
+
+    def work() -> ExitCode:
+        ctx.obj = Place().refined(db=db, store=store, config=config)
+        return ExitCode.DONE
+
+    code = guarded(work)
+    if code is not ExitCode.DONE:
+        raise typer.Exit(int(code))
 
 
 for module in (demonstrating, checking, running, reading, following, controlling, braking, upkeep):
@@ -57,17 +66,12 @@ for module in (demonstrating, checking, running, reading, following, controlling
 
 def run(arguments: Sequence[str]) -> int:
     """Run one verb; gives the code to end with, whatever happens."""
-    try:
+
+    def work() -> ExitCode:
         app(args=list(arguments), prog_name="switchover")
+        return ExitCode.DONE
+
+    try:
+        return int(guarded(work))
     except SystemExit as end:
-        return (
-            end.code if isinstance(end.code, int) else int(ExitCode.DONE if end.code is None else ExitCode.UNEXPECTED)
-        )
-    except BrokenPipeError:
-        # Whoever read has enough. Nothing more is written, not even by the interpreter when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.DONE)
-    except BaseException as error:  # noqa: BLE001  # the last resort: every error ends as a paragraph and a code
-        show_traceback(error)
-        return int(report(error))
-    return int(ExitCode.DONE)
+        return end.code if isinstance(end.code, int) else int(ExitCode.UNEXPECTED if end.code else ExitCode.DONE)

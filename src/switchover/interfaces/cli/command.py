@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.failing import DEBUG_VARIABLE
+from switchover.interfaces.cli.failing import DEBUG_VARIABLE, guarded
 from switchover.interfaces.cli.place import CONFIG_VARIABLE, DB_VARIABLE, DEFAULT_DATABASE, STORE_VARIABLE, Place
 
 _Result = TypeVar("_Result")
@@ -53,10 +53,14 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
         debug: bool = False,
         **arguments: object,
     ) -> None:
-        place = place_of(ctx).refined(db=db, store=store, config=config)
         if debug:
             os.environ[DEBUG_VARIABLE] = "1"
-        raise typer.Exit(int(function(place=place, **arguments)))
+
+        def work() -> ExitCode:
+            place = place_of(ctx).refined(db=db, store=store, config=config)
+            return function(place=place, **arguments)
+
+        raise typer.Exit(int(guarded(work)))
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     shared = [

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 
 from switchover.errors import ExecutorError, StorageError, StoreConflictError
@@ -31,7 +32,25 @@ def say(message: str) -> None:
         print(f"switchover: {printable(message)}", file=sys.stderr, flush=True)
 
 
-def report(error: BaseException) -> ExitCode:
+def guarded(work: Callable[[], ExitCode]) -> ExitCode:
+    """Do it; whatever goes wrong ends as a paragraph and a code."""
+    try:
+        code = work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has enough. Nothing more is written, not even by the interpreter when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  # the last resort
+        if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
+            traceback.print_exception(error)
+        return _report(error)
+    return code
+
+
+def _report(error: BaseException) -> ExitCode:
     """Say what went wrong, and give the code to end with."""
     match error:
         case CommandError():
@@ -57,9 +76,3 @@ def report(error: BaseException) -> ExitCode:
                 "happened, for a report"
             )
             return ExitCode.UNEXPECTED
-
-
-def show_traceback(error: BaseException) -> None:
-    """For whoever asked for it."""
-    if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
-        traceback.print_exception(error)

@@ -41,13 +41,18 @@ _STYLES = {
     "CANCELLED": "bright_black",
 }
 _LEAST_FLEXIBLE = 16
+_LEAST_READABLE = 6
 
 
 def console(*, stderr: bool = False) -> "Console":
     """A terminal, or whatever stands in for one. Nothing is highlighted by guess."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # the caller knows what that means; rich would end the process
+
+    return Screen(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def style_of(status: str | None) -> str:
@@ -153,20 +158,19 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int | None) -> lis
     kept = list(range(len(columns)))
     if width is None:
         return kept
-    flexible = [index for index in kept if columns[index].flexible]
-    least = {index: min(widths[index], _LEAST_FLEXIBLE) for index in flexible}
     while True:
-        fixed = sum(least.get(index, widths[index]) for index in kept) + 2 * (len(kept) - 1)
+        flexible = [index for index in kept if columns[index].flexible]
+        fixed = sum(widths[index] for index in kept if index not in flexible) + 2 * (len(kept) - 1)
+        least = sum(min(widths[index], _LEAST_FLEXIBLE) for index in flexible)
         dispensable = [index for index in kept if columns[index].optional]
-        if fixed <= width or not dispensable:
+        if fixed + least <= width or not dispensable:
             break
         kept.remove(max(dispensable, key=lambda index: columns[index].optional))
+    # The narrowest first: what it does not need is shared among the others.
     free = width - fixed
-    for index in kept:
-        if index in least:
-            wanted = widths[index]
-            widths[index] = least[index] + max(min(wanted - least[index], free), 0)
-            free -= widths[index] - least[index]
+    for number, index in enumerate(sorted(flexible, key=lambda index: widths[index])):
+        widths[index] = min(widths[index], max(free // (len(flexible) - number), _LEAST_READABLE))
+        free -= widths[index]
     return kept
 
 

@@ -128,6 +128,7 @@ class Place:
         """
         from switchover.bootstrap import make_store, open_executor
 
+        chosen = self.settings() if settings is None else settings
         store = make_store(self.url)
         path = getattr(store, "path", None)
         if not create:
@@ -141,6 +142,5 @@ class Place:
                     "a memory:// store ends with the process that runs the plan, so there is nothing to be found in "
                     "it; name a database with --db"
                 )
-        chosen = self.settings() if settings is None else settings
         async with open_executor(self.url, settings=chosen, mode=mode, store=store) as executor:
             yield executor

@@ -116,8 +116,10 @@ class LiveScreen:
     def __enter__(self) -> Self:
         from rich.live import Live
 
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._live.start()
+        live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        with suppress(OSError):
+            live.start()
+            self._live = live
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import Operation, StageMark, TaskAggregate, TaskStatus
 from switchover.interfaces.cli.looking import Look, PlanLook, TaskLook
 from switchover.interfaces.cli.output import style_of
@@ -35,14 +36,21 @@ _BLOCKS = {False: ("#", "x", "!", "<", "-", "<", ">", "=", "=", "."), True: ("â–
 
 def numbers(look: PlanLook) -> str:
     """``24 of 40 done, 2 failed, 8 running, 6 waiting, 3.2/s, about 12 s left``."""
-    plan = look.plan
+    return ", ".join(part for part in (counts_of(look.plan), _pace(look)) if part)
+
+
+def counts_of(plan: PlanAggregate) -> str:
+    """How many tasks are where; what is nowhere is left out."""
     parts = [f"{plan.completed:,} of {plan.total:,} done"]
     parts += [f"{plan.count(status):,} {word}" for status, word in WORDS[1:] if plan.count(status)]
-    if look.rate is not None and not look.at_rest:
-        parts.append(f"{look.rate:,.1f}/s" if look.rate >= 1 else f"{look.rate * 60:,.1f}/min")
-        if look.seconds_left is not None:
-            parts.append(f"about {elapsed(look.seconds_left)} left")
     return ", ".join(parts)
+
+
+def _pace(look: PlanLook) -> str:
+    if look.rate is None or look.at_rest:
+        return ""
+    rate = f"{look.rate:,.1f}/s" if look.rate >= 1 else f"{look.rate * 60:,.1f}/min"
+    return rate if look.seconds_left is None else f"{rate}, about {elapsed(look.seconds_left)} left"
 
 
 def driven_by(look: Look) -> str:
@@ -101,7 +109,8 @@ def _plan_lines(look: PlanLook, place: Place, width: int, height: int, *, fancy:
         (str(plan.status), style_of(plan.status)),
         f"  {elapsed(look.seconds)}",
     )
-    lines = [*_beside(title, driven_by(look), width), _bar(look, width, fancy=fancy), Text(numbers(look))]
+    told = [numbers(look)] if len(numbers(look)) <= width else [counts_of(plan), _pace(look)]
+    lines = [*_beside(title, driven_by(look), width), _bar(look, width, fancy=fancy), *map(Text, told)]
     lines += [Text(printable(note), style="yellow") for note in brakes(look, place)]
     room = max(height - len(lines) - 1, 0)
     attention = list(_attention(look, place, width, room))

@@ -54,7 +54,7 @@ TASK_COLUMNS = (
     Column("TASK"),
     Column("TENANT", flexible=True),
     Column("STATUS"),
-    Column("STAGE"),
+    Column("STAGE", flexible=True),
     Column("STAGES", right=True),
     Column("RETRIES", right=True, optional=2),
     Column("PENDING", optional=1),
