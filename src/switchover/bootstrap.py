@@ -138,14 +138,19 @@ class Executor:
             self._loops.append(asyncio.ensure_future(self._take_over()))
 
     async def stop(self, *, finish_stages_within_seconds: float = 0.0) -> None:
-        """Start nothing more, let running stages end within the limit, and leave everything to be picked up later."""
+        """
+        Start nothing more, let running stages end within the limit, and leave everything to be picked up later.
+
+        Requests of other processes are answered until the stages have ended. Whoever cancels this may call it again,
+        with a shorter limit.
+        """
+        if self._driver is not None:
+            await self._driver.stop(finish_stages_within_seconds=finish_stages_within_seconds)
+            self._driver = self._local = None
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops = []
-        if self._driver is not None:
-            await self._driver.stop(finish_stages_within_seconds=finish_stages_within_seconds)
-            self._driver = self._local = None
         await self._release()
         self._publisher.close()
 

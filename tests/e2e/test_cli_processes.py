@@ -281,7 +281,7 @@ def test_a_plan_file_is_the_same_plan_as_long_as_it_says_the_same(fleet: GatedFl
     fleet.write_plan(TENANTS[:2], plan_id=7, version=43)
     refused = switchover("run", file.name, code=30)
     assert "PLAN_EXISTS" in refused.errors
-    assert "not created from what plan.json says now" in refused.errors
+    assert "from what plan.json says now" in refused.errors
 
 
 # --- signals -------------------------------------------------------------------------------------------------------
@@ -406,4 +406,19 @@ def test_reading_changes_nothing_and_takes_nothing(fleet: GatedFleet, switchover
         switchover(*arguments)
     fleet.closed.clear()
     switchover.wait_for_end(run, code=0)
+    assert_sound(switchover)
+
+
+def test_requests_are_answered_while_the_last_stages_end(fleet: GatedFleet, switchover: CommandLine) -> None:
+    fleet.write_plan(TENANTS)
+    fleet.closed |= {"t1/gateway", "t2/gateway"}
+    run = switchover.start("run", "plan.json")
+    fleet.wait_for("t1/gateway")
+    fleet.wait_for("t2/gateway")
+    run.send(signal.SIGINT)
+    wait_for_output(run, "press Ctrl-C again")
+    cancelled = switchover("cancel", "--plan", "100", "-o", "json").json()
+    assert len(cancelled["accepted"]) == 4
+    fleet.closed.clear()
+    switchover.wait_for_end(run, code=23)
     assert_sound(switchover)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, cast
 
 from switchover.errors import ErrorCode
 from switchover.interfaces.cli.output import Format, console, write_json, write_line
-from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.texts import count, printable
 
 if TYPE_CHECKING:
@@ -53,14 +52,3 @@ def counted(findings: "Sequence[Finding]") -> str:
     """``2 errors, 1 warning``."""
     errors = sum(1 for finding in findings if finding.is_error)
     return f"{count(errors, 'error')}, {count(len(findings) - errors, 'warning')}"
-
-
-def refusal(message: str, codes: Sequence[ErrorCode], place: Place, file: str) -> str:
-    """Why a plan was not created, and what to do."""
-    text = place.with_place(message)
-    if set(codes) == {ErrorCode.PLAN_EXISTS}:
-        return (
-            f"PLAN_EXISTS: {text}. That plan was not created from what {file} says now, so it is not continued; see it "
-            f"with {place.command('get', 'plans')}"
-        )
-    return f"{file}: {text}"

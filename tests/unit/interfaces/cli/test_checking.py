@@ -122,3 +122,18 @@ def test_a_long_plan_shows_its_beginning(call: Call, files: Files) -> None:
     assert "... and 10 more: --limit 0 shows all" in text
     assert "t059" in call("plan", "plan.json", "--limit", "0").output
     assert len(call("plan", "plan.json", "-o", "jsonl").lines()) == 60
+
+
+def test_a_refused_plan_is_the_result_for_programs(call: Call, files: Files) -> None:
+    (files.folder / "broken.yaml").write_text(BROKEN)
+    result = call("run", "broken.yaml", "-o", "json", code=3).json()
+    assert result["success"] is False
+    assert result["findings"][0]["line"] == 4
+    assert result["failureInfo"]["errorCode"] == "UNKNOWN_FIELD"
+    assert call("run", "missing.yaml", "-o", "json", code=3).json()["planId"] is None
+    files.plan("acme")
+    call("run", "plan.json")
+    files.plan("acme", "globex")
+    answer = call("run", "plan.json", "-o", "jsonl", code=30)
+    assert answer.lines()[0]["failureInfo"]["errorCode"] == "PLAN_EXISTS"
+    assert "goes on with: switchover run --plan ID" in answer.errors

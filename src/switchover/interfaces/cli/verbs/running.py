@@ -1,6 +1,7 @@
 """run: submit a plan, drive it, and stay until it has come to rest."""
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,13 +10,14 @@ from switchover.domain.task import PlanId
 from switchover.errors import InvalidPlanError
 from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.driving import Companion, Interrupts
-from switchover.interfaces.cli.exit_codes import ExitCode, of_errors, of_plan
+from switchover.interfaces.cli.exit_codes import ExitCode, of_plan
 from switchover.interfaces.cli.failing import CommandError
-from switchover.interfaces.cli.findings import refusal, write_findings
+from switchover.interfaces.cli.findings import write_findings
 from switchover.interfaces.cli.last_word import LastWord
 from switchover.interfaces.cli.looking import PlanSubject
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
+from switchover.interfaces.cli.refusals import refusal_of_file, refusal_of_plan
 from switchover.interfaces.cli.screens import Progress, make_screen
 
 if TYPE_CHECKING:
@@ -65,12 +67,12 @@ async def _run(
         try:
             plan_file = await asyncio.to_thread(load_plan, file, max_bytes=settings.plan_file_max_bytes)
         except InvalidPlanError as error:
-            write_findings(error.findings, Format.TABLE, stderr=True)
-            raise CommandError(f"{file} is no valid plan, nothing was created", ExitCode.INVALID_PLAN) from error
+            raise refusal_of_file(error, file, output) from error
     with Interrupts() as interrupts:
         async with place.open("drive", create=file is not None, settings=settings) as executor:
             if plan_file is not None:
-                known = await _submit(executor, place, plan_file, new=new)
+                known = await _submit(executor, place, plan_file, output, new=new)
+                plan_file = None  # of a large plan it holds much, and it has done its part
             else:
                 known = PlanId(plan_id or 0)
             screen = make_screen(progress, output, place)
@@ -106,7 +108,7 @@ async def _settled_before(last_word: LastWord, plan: "PlanAggregate", *, file: s
 # --- submitting ----------------------------------------------------------------------------------------------------
 
 
-async def _submit(executor: "Executor", place: Place, plan_file: "PlanFile", *, new: bool) -> PlanId:
+async def _submit(executor: "Executor", place: Place, plan_file: "PlanFile", output: Format, *, new: bool) -> PlanId:
     """The plan of this file: the one that was created from the same content before, else a new one."""
     factory = executor.factory
     draft = await asyncio.to_thread(factory.read, plan_file.configs, plan_file.options, plan_file.metadata)
@@ -124,10 +126,7 @@ async def _submit(executor: "Executor", place: Place, plan_file: "PlanFile", *, 
         warnings = [finding for finding in plan_file.locate(result.findings) if not finding.is_error]
         write_findings(warnings, Format.TABLE, stderr=True)
         return result.plan_id
-    findings = plan_file.locate(result.findings)
-    write_findings(findings, Format.TABLE, stderr=True)
-    errors = [finding.code for finding in findings if finding.is_error]
-    raise CommandError(refusal(result.message, errors, place, plan_file.name), of_errors(errors))
+    raise refusal_of_plan(replace(result, findings=plan_file.locate(result.findings)), place, plan_file.name, output)
 
 
 async def _last_of(executor: "Executor", digest: str) -> tuple[PlanId | None, str]:

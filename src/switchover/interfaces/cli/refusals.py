@@ -1,0 +1,61 @@
+"""What is said about a plan that was not created: to people the findings and a sentence, to programs the result."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from switchover.errors import ErrorCode, ErrorType, InvalidPlanError
+from switchover.interfaces.cli.exit_codes import ExitCode, of_errors
+from switchover.interfaces.cli.failing import CommandError
+from switchover.interfaces.cli.findings import write_findings
+from switchover.interfaces.cli.output import Format, write_json, write_line
+from switchover.interfaces.cli.place import Place
+
+if TYPE_CHECKING:
+    from switchover.dto import Finding, TaskCreationResult
+
+
+def refusal_of_plan(result: "TaskCreationResult", place: Place, file: str, output: Format) -> CommandError:
+    """The plan was read, and refused."""
+    errors = [finding.code for finding in result.findings if finding.is_error]
+    text = place.with_place(result.message)
+    if set(errors) == {ErrorCode.PLAN_EXISTS}:
+        text = (
+            f"PLAN_EXISTS: {text}. The plan of that id was not created by `run` from what {file} says now, so it is "
+            f"not continued; it goes on with: {place.command('run', '--plan', 'ID')}"
+        )
+    else:
+        text = f"{file}: {text}"
+    return _said(result, text, of_errors(errors), output)
+
+
+def refusal_of_file(error: InvalidPlanError, file: str, output: Format) -> CommandError:
+    """The file is no plan at all."""
+    from switchover.domain.plan import PlanStatus
+    from switchover.domain.task import FailureInfo
+    from switchover.dto import TaskCreationResult
+
+    findings = tuple(cast("Finding", finding) for finding in error.findings)
+    failure = FailureInfo(
+        error_code=findings[0].code if findings else error.code,
+        error_type=ErrorType.VALIDATION_ERROR,
+        message=findings[0].message if findings else error.message,
+        timestamp=datetime.now(UTC),
+    )
+    result = TaskCreationResult(
+        plan_id=None,
+        task_ids=[],
+        validated_count=0,
+        status=PlanStatus.FAILED,
+        message=f"nothing was created: {error.message}",
+        failure_info=failure,
+        findings=findings,
+    )
+    return _said(result, f"{file} is no valid plan, nothing was created", ExitCode.INVALID_PLAN, output)
+
+
+def _said(result: "TaskCreationResult", text: str, code: ExitCode, output: Format) -> CommandError:
+    if output is Format.TABLE:
+        write_findings(result.findings, output, stderr=True)
+    else:
+        (write_json if output is Format.JSON else write_line)(result.to_dict())
+    return CommandError(text, code)
