@@ -18,6 +18,7 @@ def examine(world: World, before: Picture, *, idle: bool = True) -> Picture:
     """
     assert not world.violations, world.violations
     assert not world.loop_errors, world.loop_errors
+    assert world.executor.driver_failure is None, "nothing that is asked stops the process from driving"
     world.read_events()
     picture = world.picture()
     _tasks(world, picture)

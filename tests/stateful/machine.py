@@ -30,6 +30,7 @@ MOST_PLANS = 4
 
 tenants = st.sampled_from(TENANTS)
 verbs = st.sampled_from(list(Operation))
+targets = tenants | st.integers(0, MOST_PLANS - 1)
 plan_shapes = st.fixed_dictionaries(
     {
         "tenants": st.lists(tenants, min_size=1, max_size=4, unique=True),
@@ -166,14 +167,25 @@ class EngineMachine(RuleBasedStateMachine):
         if not accepted:
             assert after.tasks == before.tasks, "a refusal changes nothing"
 
-    @rule(first=st.tuples(tenants, verbs), second=st.tuples(tenants, verbs))
-    def ask_twice_at_once(self, first: tuple[str, Operation], second: tuple[str, Operation]) -> None:
-        async def both() -> None:
-            await asyncio.gather(
-                self._answer(self._by_tenant(*first, True)), self._answer(self._by_tenant(*second, True))
-            )
+    @rule(requests=st.lists(st.tuples(st.integers(0, 4), targets, verbs), min_size=2, max_size=4), ok=outcomes)
+    def ask_at_once(self, requests: list[tuple[int, str | int, Operation]], ok: list[bool]) -> None:
+        """Several people, some turns of the loop apart, while steps end: one of the serial orders, and no accident."""
+        plans = sorted(self.before.plans)
 
-        self.world.do(both())
+        async def all_of_them() -> None:
+            asked = []
+            for number, (wait, target, verb) in enumerate(requests):
+                for _ in range(wait):
+                    await asyncio.sleep(0)
+                if isinstance(target, str):
+                    asked.append(asyncio.ensure_future(self._answer(self._by_tenant(target, verb, True))))
+                elif plans:
+                    asked.append(asyncio.ensure_future(self._answer(self._by_plan(_pick(plans, target), verb, True))))
+                for key in sorted(self.world.gates)[:1] if ok[number] else []:
+                    self.world.open_gate(key, ok=ok[number + 4])
+            await asyncio.gather(*asked)
+
+        self.world.do(all_of_them())
 
     @rule(tenant=tenants)
     def hold(self, tenant: str) -> None:

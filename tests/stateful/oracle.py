@@ -130,11 +130,11 @@ def refusals_by_plan(
     answers: dict[TaskKey, ErrorCode | None] = {}
     for task in picture.of_plan(plan_id):
         answer = refusal_by_task(picture, task, verb, from_checkpoint=from_checkpoint)
-        if task.status is _S.PENDING and not task.held:
-            if verb is _PAUSE:
-                answer = None  # stays PENDING, not held
-            elif verb is _RESUME and (plan.status is _P.PAUSED or plan.pending_operation is _PAUSE):
-                answer = None
+        resumes_plan = verb is _RESUME and (plan.status is _P.PAUSED or plan.pending_operation is _PAUSE)
+        if task.status is _S.PENDING and not task.held and (verb is _PAUSE or resumes_plan):
+            answer = None  # it follows its plan, and is not held
+        if resumes_plan and task.pending_operation is _RETRY:
+            answer = None  # a retry by plan waits for this
         if verb is _ROLLBACK and not task.status.is_settled and not started(task):
             answer = None  # cancelled
         answers[task.key] = answer
