@@ -3,14 +3,16 @@ The fleet of the tour in the README: five tenants, two services, two units, in o
 
     python examples/tour/fleet.py tour
 
-makes the directory `tour` with `routes.json` (which unit each tenant's services are routed to), `plan.yaml` (the switch of
-all tenants from blue to green) and `broken/billing-dune` (while it is there, the green billing does not come up for dune).
+makes the directory `tour` with `routes.json` (which unit each tenant's services are routed to), `plan.yaml` (the switch
+of all tenants from blue to green) and `broken/billing-dune` (while it is there, the green billing does not come up for
+dune).
 It then serves http://127.0.0.1:8701/<unit>/<tenant>/<service>/health. Nothing but the standard library is needed.
 """
 
 import argparse
 import json
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,7 +71,7 @@ def plan(base: str, routes: Path) -> str:
 def routes_before() -> str:
     """Everybody is on blue; written by hand, so not as a program would write it."""
     entries = ",\n".join(
-        f'  "{tenant}": {{"gateway": {{ "unit": "blue",  "version": "41" }}, "billing": {{"version":"41","unit":"blue"}}}}'
+        f'  "{tenant}": {{"gateway": {{ "unit": "blue",  "version": "41" }}, "billing": {{"version":"41","unit":"blue"}}}}'  # noqa: E501
         for tenant in TENANTS
     )
     return f"{{\n{entries}\n}}\n"
@@ -125,10 +127,8 @@ def main() -> None:
             (directory / "routes.json").write_text(routes_before(), encoding="utf-8")
             (directory / "plan.yaml").write_text(plan(base, directory / "routes.json"), encoding="utf-8")
         print(f"{arguments.directory}/plan.yaml: {len(TENANTS)} tenants; health at {base}", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def test_what_follows_the_verb_goes_before_what_precedes_it(monkeypatch: pytest.
 
 
 def test_an_absolute_path_and_odd_characters_survive(tmp_path: Path) -> None:
-    for path in (tmp_path / "a b?#%20.db", Path("rel ative.db")):
+    for path in (tmp_path / "a b?#%20.db", Path("with space.db")):
         store = make_store(Place().refined(db=str(path), store=None, config=None).url)
         assert getattr(store, "path", None) == path
 
