@@ -116,6 +116,7 @@ class GroupCommit:
             if not await self._commit(batch):
                 return
             self._running_batch = []
+            del batch  # it may hold a new plan with all its configs, and the next one may be long in coming
 
     async def drain(self, seconds: float) -> None:
         """Wait for what is on its way, but no longer than this."""
