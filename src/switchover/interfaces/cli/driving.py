@@ -141,7 +141,7 @@ class Companion:
                 await self.executor.stop(finish_stages_within_seconds=0)
         if not finishing.cancelled():
             await finishing
-        look = await self._look()
+        look = await self.subject.look()
         if not look.at_rest:
             self.screen.say(f"stopped; {self.subject.name} goes on from here with: {self.go_on}")
         return look

@@ -19,6 +19,9 @@ _LEAST_BAR = 10
 _TENANT_WIDTH = 24
 _MOST_RUNNING_SHOWN = 6
 
+_PASSING = frozenset({"ORDER", "SLOT", "NOT_WAITING", "NO_DRIVER"})
+"""Causes that pass by themselves, or are told already."""
+
 WORDS: tuple[tuple[TaskStatus, str], ...] = (
     (TaskStatus.COMPLETED, "done"),
     (TaskStatus.FAILED, "failed"),
@@ -74,7 +77,7 @@ def brakes(look: PlanLook, place: Place) -> Iterator[str]:
         yield f"the line is stopped since {around.line.since:%H:%M:%S}: {around.line.reason}"
     if plan.pending_operation is Operation.PAUSE:
         yield "a pause is requested: running tasks stop at their next stage boundary"
-    if look.waits is not None and around.line is None:
+    if look.waits is not None and around.line is None and look.waits.cause not in _PASSING:
         move = f"; {place.with_place(look.waits.next_move)}" if look.waits.next_move else ""
         yield f"task {look.waits.task_id} (tenant {look.waits.tenant_id}) waits: {look.waits.reason}{move}"
 
