@@ -12,7 +12,7 @@ trap 'rm -rf "$scratch"' EXIT
 "${PYTHON:-python3}" -m venv "$scratch/venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 # hatchling and editables are what the build of an editable installation takes.
-"$scratch/venv/bin/python" -m pip install -qq -e '.[dev,redis]' hatchling editables
+"$scratch/venv/bin/python" -m pip install -qq -e '.[dev]' hatchling editables
 
 {
     grep '^#' constraints.txt

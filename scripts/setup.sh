@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly profile="${1:-dev}"
 case "$profile" in
     core) readonly wanted="." ;;
-    dev) readonly wanted=".[dev,redis]" ;;
+    dev) readonly wanted=".[dev]" ;;
     *) echo "setup: unknown profile '$profile'; it is core or dev" >&2; exit 2 ;;
 esac
 
