@@ -69,6 +69,17 @@ PLAN_STATUSES_FOR_RETRY = frozenset(
 """Where the plan's machine has an edge for a retry, or needs none."""
 
 
+_UNSETTLED = frozenset({PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED})
+
+_PLAN_STATUSES_FOR: Mapping[Operation, frozenset[PlanStatus]] = {
+    _PAUSE: _UNSETTLED,
+    _RESUME: _UNSETTLED | {PlanStatus.ROLLING_BACK},
+    _CANCEL: _UNSETTLED | {PlanStatus.ROLLING_BACK, PlanStatus.CANCELLED},
+    _RETRY: PLAN_STATUSES_FOR_RETRY,
+    _ROLLBACK: frozenset(PlanStatus) - {PlanStatus.CREATED, PlanStatus.VALIDATING, PlanStatus.READY},
+}
+
+
 class Effect(StrEnum):
     """What the engine has to do about an accepted request."""
 
@@ -158,6 +169,30 @@ def decide(  # noqa: C901, PLR0911  # one case a cell of the table
             if operation is _RESUME:
                 return Verdict(Effect.RESUME)
             return _retry(task, facts) if operation is _RETRY else _rollback(task, facts)
+
+
+def decide_by_plan(task: TaskView, operation: Operation, facts: VerbFacts, *, resumes_plan: bool) -> Verdict:
+    """
+    What a request by plan means for one of its tasks.
+
+    Args:
+        resumes_plan: The request is a resume, and the plan itself was paused or about to be.
+    """
+    status = task.status
+    if status is TaskStatus.PENDING and not task.held and (operation is _PAUSE or resumes_plan):
+        return Verdict(Effect.NOTHING)  # it follows its plan, and is not held
+    if resumes_plan and task.pending_operation is _RETRY:
+        return Verdict(Effect.NOTHING)  # a retry by plan waits for this
+    if operation is _ROLLBACK and not status.is_settled and not task.any_stage_started:
+        return Verdict(Effect.CANCEL_NOW)  # nothing to undo: it must not start any more
+    return decide(task, operation, facts)
+
+
+def plan_refusal(plan_id: int, status: PlanStatus, operation: Operation) -> str | None:
+    """Why a request by plan does not apply to the plan as a whole; None when its tasks decide."""
+    if status in _PLAN_STATUSES_FOR[operation]:
+        return None
+    return f"plan {plan_id} is {status}, so {operation} does not apply to it"
 
 
 def _against_pending(task: TaskView, operation: Operation, pending: Operation, facts: VerbFacts) -> Verdict | None:

@@ -9,7 +9,7 @@ what the one before has committed; everything that only gives locks back needs n
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -25,8 +25,9 @@ from switchover.domain.task import (
     TaskStatus,
     TenantId,
 )
-from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY, Effect, VerbFacts, Verdict, decide
+from switchover.domain.verbs import Effect, VerbFacts, Verdict, decide, decide_by_plan, plan_refusal
 from switchover.engine.boundaries import Boundaries
+from switchover.engine.forecast import stored_facts
 from switchover.engine.outcomes import OperationOutcome, TaskReference, accepted_message, refused
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.scheduler import TaskScheduler
@@ -177,7 +178,7 @@ class PlanOrchestrator:
                 return await self._refuse(TargetType.PLAN, str(plan_id), ErrorCode.UNKNOWN_PLAN, message, reply)
             stack.enter_context(self.residents.pin(plan))
             outcome = OperationOutcome(TargetType.PLAN, str(plan_id), final_status=str(plan.plan.status))
-            refusal = _plan_refusal(plan, operation)
+            refusal = plan_refusal(plan_id, plan.plan.status, operation)
             if refusal is not None:
                 outcome.refuse(refused(ErrorCode.ILLEGAL_STATE, refusal, self.clock.now()))
                 await self._answer(outcome, reply)
@@ -278,15 +279,14 @@ class PlanOrchestrator:
         tenants: Mapping[TenantId, TenantRecord],
     ) -> Verdict:
         """What a request by plan means for one task."""
-        status, operation = task.status, request.operation
-        if status is TaskStatus.PENDING and not task.held and (operation is Operation.PAUSE or request.resumes_plan):
-            return Verdict(Effect.NOTHING)  # it follows its plan, and is not held
-        if request.resumes_plan and task.pending_operation is Operation.RETRY:
-            return Verdict(Effect.NOTHING)  # a retry by plan waits for this
-        if operation is Operation.ROLLBACK and not status.is_settled and not task.any_stage_started:
-            return Verdict(Effect.CANCEL_NOW)  # nothing to undo: it must not start any more
-        tenant = tenants.get(TenantId(task.tenant_id))
-        return self._decide(plan, task, operation, tenant, from_checkpoint=request.from_checkpoint)
+        facts = self._facts(
+            plan,
+            task,
+            request.operation,
+            tenants.get(TenantId(task.tenant_id)),
+            from_checkpoint=request.from_checkpoint,
+        )
+        return decide_by_plan(task, request.operation, facts, resumes_plan=request.resumes_plan)
 
     def _plan_itself(  # noqa: C901  # one case a verb
         self, change: Change, operation: Operation, *, any_accepted: bool
@@ -338,18 +338,22 @@ class PlanOrchestrator:
         *,
         from_checkpoint: bool,
     ) -> Verdict:
-        owner = None if tenant is None or tenant.owner == task.key else tenant.owner
-        later = None if tenant is None else tenant.last_started
-        facts = VerbFacts(
-            plan_status=plan.plan.status,
-            superseded=task.started_at is not None and later is not None and later != task.key,
-            lock_owner=None if owner is None else owner.task_id,
-            max_retry=plan.plan.rules.max_retry,
+        return decide(task, operation, self._facts(plan, task, operation, tenant, from_checkpoint=from_checkpoint))
+
+    def _facts(
+        self,
+        plan: PlanRecord,
+        task: TaskAggregate,
+        operation: Operation,
+        tenant: TenantRecord | None,
+        *,
+        from_checkpoint: bool,
+    ) -> VerbFacts:
+        return replace(
+            stored_facts(plan.plan, task, tenant, from_checkpoint=from_checkpoint),
             retry_allowed=operation is not Operation.RETRY or _ask(self.retry_allowed, task),
             rollback_allowed=operation is not Operation.ROLLBACK or _ask(self.rollback_allowed, task),
-            from_checkpoint=from_checkpoint,
         )
-        return decide(task, operation, facts)
 
     def _apply(  # noqa: C901  # one case an effect
         self,
@@ -444,23 +448,3 @@ def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:
 def _waits_for_its_plan(plan: PlanRecord, task: TaskAggregate) -> bool:
     """Asked for by plan, and the plan is paused: asked for by tenant it runs all the same."""
     return queue_class(task) is not None and not task.own_request and not plan.plan.starts_tasks
-
-
-def _plan_refusal(plan: PlanRecord, operation: Operation) -> str | None:
-    """Why a request by plan does not apply to the plan as a whole; None when its tasks decide."""
-    status = plan.plan.status
-    allowed: frozenset[PlanStatus]
-    match operation:
-        case Operation.PAUSE:
-            allowed = frozenset({PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED})
-        case Operation.RESUME | Operation.CANCEL:
-            allowed = frozenset({PlanStatus.READY, PlanStatus.RUNNING, PlanStatus.PAUSED, PlanStatus.ROLLING_BACK})
-            if operation is Operation.CANCEL:
-                allowed |= {PlanStatus.CANCELLED}
-        case Operation.RETRY:
-            allowed = PLAN_STATUSES_FOR_RETRY
-        case Operation.ROLLBACK:
-            allowed = frozenset(PlanStatus) - {PlanStatus.CREATED, PlanStatus.VALIDATING, PlanStatus.READY}
-    if status in allowed:
-        return None
-    return f"plan {plan.plan.plan_id} is {status}, so {operation} does not apply to it"
