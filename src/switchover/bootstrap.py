@@ -27,9 +27,10 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.stage import TaskStage
-from switchover.domain.task import PlanId
+from switchover.domain.task import PlanId, TaskKey
 from switchover.dto import PlanStatusInfo, TenantDeployConfig
 from switchover.engine.driver import Driver, DriverOptions
+from switchover.engine.observing import PlaceReport, observe
 from switchover.engine.publisher import EventPublisher
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import StorageError, StoreUnusableError
@@ -195,6 +196,16 @@ class Executor:
         """
         async for event in self._publisher.subscribe(PlanId(plan_id), since, follow=follow):
             yield event
+
+    async def observe(self, task_id: str) -> Sequence[PlaceReport] | None:
+        """
+        What the targets of a task hold now, beside what was there before and what the switch writes; changes nothing.
+
+        Returns:
+            One report for each place that a stage of the task writes; None for an unknown id.
+        """
+        key = TaskKey.parse(task_id)
+        return None if key is None else await observe(self.store, key, self._stages, self._services)
 
     async def changed(self, seen: int) -> None:
         """Wait until something may have been committed since ``version`` was ``seen``."""

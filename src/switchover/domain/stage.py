@@ -75,6 +75,45 @@ class GenerationSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """
+    What a target holds in one place for a tenant, beside what its switch writes there.
+
+    Attributes:
+        place: The target, key and field, for people; without credentials.
+        pre_image_key: Under which the step keeps the place's pre-image.
+        wanted: The bytes that the switch writes.
+        held: The bytes that are there now; None for nothing.
+        generation: Beside them; 0 for none.
+    """
+
+    place: str
+    pre_image_key: str
+    wanted: bytes
+    held: bytes | None
+    generation: int
+
+
+@runtime_checkable
+class ObservableStep(Protocol):
+    """A step that can say what its target holds for a tenant, without changing it."""
+
+    @property
+    def name(self) -> str:
+        """As of the step."""
+        ...
+
+    async def observe(self, task: TaskView, config: TenantDeployConfigSnapshot, services: object = None) -> Observation:
+        """
+        Look at the step's place.
+
+        Args:
+            services: What the step would find in its context (``spi.StepServices``).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreImage:
     """
     What a target held before the task's first write to a key.

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from switchover.domain.addresses import without_credentials
-from switchover.domain.stage import TaskRuntimeContext
-from switchover.domain.task import TenantDeployConfigSnapshot
+from switchover.domain.stage import Observation, TaskRuntimeContext
+from switchover.domain.task import TaskView, TenantDeployConfigSnapshot
 from switchover.errors import ErrorCode, ErrorType, StageError, StaleGenerationError, StepError
 from switchover.spi import ConfigTarget, StepServices, TargetProvider
 from switchover.stages.failures import explained
@@ -71,7 +71,7 @@ class ConfigUpdateStep:
         try:
             scope = TemplateScope.of(context, context.switch_config)
             target, url, key, field = self._place(scope, self.targets or StepServices.of(context).targets)
-            image = orjson.dumps([without_credentials(url), key, field]).decode()
+            image = _image_key(url, key, field)
             if context.rolling_back:
                 await self._put_back(context, target, key, field, image)
                 return
@@ -105,14 +105,42 @@ class ConfigUpdateStep:
             StepError: The target could not be read.
             StageError: The step was made without ``targets``, and ``services`` has none either.
         """
-        provider = self.targets
-        if provider is None and isinstance(services, StepServices):
-            provider = services.targets
-        if provider is None:
-            msg = f"step {self.name}: no targets to ask; give held_generation(config, StepServices(...))"
-            raise StageError(msg)
-        target, _, key, field = self._place(TemplateScope(config=config, stage=self.stage), provider)
+        scope = TemplateScope(config=config, stage=self.stage)
+        target, _, key, field = self._place(scope, self._provider(services))
         return (await target.read(key, field)).generation
+
+    async def observe(self, task: TaskView, config: TenantDeployConfigSnapshot, services: object = None) -> Observation:
+        """
+        What the target holds, and what the task's switch writes there.
+
+        Raises:
+            StepError: The target could not be read.
+            StageError: The step was made without ``targets``, and ``services`` has none either.
+        """
+        scope = TemplateScope(
+            config=config,
+            plan_id=task.plan_id,
+            task_id=task.task_id,
+            stage=self.stage,
+            generation=task.generation,
+        )
+        target, url, key, field = self._place(scope, self._provider(services))
+        held = await target.read(key, field)
+        return Observation(
+            place=_shown(url, key, field),
+            pre_image_key=_image_key(url, key, field),
+            wanted=self._value.render(scope),
+            held=held.value,
+            generation=held.generation,
+        )
+
+    def _provider(self, services: object) -> TargetProvider:
+        if self.targets is not None:
+            return self.targets
+        if isinstance(services, StepServices):
+            return services.targets
+        msg = f"step {self.name}: no targets to ask; give the call StepServices(...)"
+        raise StageError(msg)
 
     def _place(self, scope: TemplateScope, provider: TargetProvider) -> tuple[ConfigTarget, str, str, str | None]:
         url = self._target.render_url(scope)
@@ -160,6 +188,10 @@ def target_template(url: str) -> Template:
         msg = f"{{{moving[0]}}} cannot be part of a target: a rollback must find again what the switch wrote"
         raise StageError(msg, code=ErrorCode.INVALID_FIELD)
     return template
+
+
+def _image_key(url: str, key: str, field: str | None) -> str:
+    return orjson.dumps([without_credentials(url), key, field]).decode()
 
 
 def _shown(url: str, key: str, field: str | None) -> str:
