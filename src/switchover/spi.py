@@ -32,6 +32,7 @@ from switchover.domain.task import (
     TenantDeployConfigSnapshot,
     TenantId,
 )
+from switchover.domain.values import new_list, quick
 from switchover.errors import StageError
 
 
@@ -54,6 +55,7 @@ class Clock(Protocol):
 # --- what a commit consists of -------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
     """
@@ -218,10 +220,10 @@ class Entry:
     """
 
     new_plan: NewPlan | None = None
-    plans: list[PlanAggregate] = field(default_factory=list[PlanAggregate])
-    tasks: list[TaskAggregate] = field(default_factory=list[TaskAggregate])
-    events: list[Event] = field(default_factory=list[Event])
-    changes: list[Change] = field(default_factory=list[Change])
+    plans: list[PlanAggregate] = field(default_factory=new_list)
+    tasks: list[TaskAggregate] = field(default_factory=new_list)
+    events: list[Event] = field(default_factory=new_list)
+    changes: list[Change] = field(default_factory=new_list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ class CommitResult:
 # --- what a store gives back ---------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRecord:
     """
@@ -257,6 +260,7 @@ class TenantRecord:
     last_known_good: TenantDeployConfigSnapshot | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTask:
     """

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from switchover.domain.task import FailureInfo, PlanId, TaskId, TaskKey, wire_timestamp
+from switchover.domain.values import quick
 
 
 class SequenceType(StrEnum):
@@ -66,6 +67,7 @@ EVENT_TYPES: tuple[EventType, ...] = tuple(EventType)
 EVENT_CODES: Mapping[EventType, int] = {kind: number for number, kind in enumerate(EVENT_TYPES, start=1)}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from switchover.domain.plan import HealthSettings
 from switchover.domain.task import PlanId, TaskId, TaskView, TenantDeployConfigSnapshot, TenantId
+from switchover.domain.values import new_dict
 
 
 @runtime_checkable
@@ -197,6 +198,6 @@ class TaskRuntimeContext:
     log: Logger
     health: HealthSettings = field(default_factory=HealthSettings)
     services: object = None
-    data: dict[str, object] = field(default_factory=dict[str, object])
+    data: dict[str, object] = field(default_factory=new_dict)
     pause_requested: bool = False
     cancel_requested: bool = False

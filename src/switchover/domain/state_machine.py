@@ -23,10 +23,14 @@ from switchover.domain.plan import PlanStatus, PlanView
 from switchover.domain.policies import Policies
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.task import FailureInfo, Operation, StageMark, TaskStatus, TaskView
+from switchover.domain.values import quick
 from switchover.errors import ErrorCode
 
 Changes = dict[str, object]
 """Field name -> new value."""
+
+_COMPLETE = int(StageMark.COMPLETED | StageMark.SKIPPED)
+_CHECKPOINTED = int(StageMark.CHECKPOINTED)
 
 
 class TransitionOutcome(StrEnum):
@@ -38,6 +42,7 @@ class TransitionOutcome(StrEnum):
     INCOMPLETE = "INCOMPLETE"  # the context lacks a part, so nothing was attempted
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskTransitionContext:
     """
@@ -201,7 +206,7 @@ def stamp_rolled_back(ctx: TaskTransitionContext) -> Changes:
 
 def stamp_ended_without_checkpoint(ctx: TaskTransitionContext) -> Changes:
     """The task settles, and nothing is left to continue from."""
-    return {**stamp_ended(ctx), "marks": clear_marks(ctx.task.marks, StageMark.CHECKPOINTED)}
+    return {**stamp_ended(ctx), "marks": clear_marks(ctx.task.marks, _CHECKPOINTED)}
 
 
 def pause(ctx: TaskTransitionContext) -> Changes:
@@ -221,10 +226,9 @@ def count_retry(ctx: TaskTransitionContext) -> Changes:
     """A retry counts when it starts; from scratch it forgets what was complete, not what was ever started."""
     marks = ctx.task.marks
     if ctx.from_checkpoint:
-        forget = StageMark.COMPLETED | StageMark.SKIPPED
-        marks = tuple(mark if mark & StageMark.CHECKPOINTED else mark & ~forget for mark in marks)
+        marks = tuple([mark if mark & _CHECKPOINTED else mark & ~_COMPLETE for mark in marks])
     else:
-        marks = clear_marks(marks, StageMark.COMPLETED | StageMark.SKIPPED | StageMark.CHECKPOINTED)
+        marks = clear_marks(marks, _COMPLETE | _CHECKPOINTED)
     return {
         "retry_count": ctx.task.retry_count + 1,
         "failure_info": None,
@@ -246,15 +250,15 @@ def begin_rollback(ctx: TaskTransitionContext) -> Changes:
         "held": False,
         "line_held": False,
         "retrying": False,
-        "marks": clear_marks(ctx.task.marks, StageMark.CHECKPOINTED | StageMark.RESTORE_FAILED),
+        "marks": clear_marks(ctx.task.marks, _CHECKPOINTED | int(StageMark.RESTORE_FAILED)),
         "generation": ctx.generation,
     }
 
 
-def clear_marks(marks: tuple[int, ...], unwanted: StageMark) -> tuple[int, ...]:
-    """The marks without some of them."""
-    keep = ~int(unwanted)
-    return tuple(int(mark) & keep for mark in marks)
+def clear_marks(marks: tuple[int, ...], unwanted: int) -> tuple[int, ...]:
+    """The marks without some of them (of ``StageMark``, as a number)."""
+    keep = ~unwanted
+    return tuple([mark & keep for mark in marks])
 
 
 def task_state_machine(policies: Policies) -> TaskStateMachine:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import IntFlag, StrEnum
+from functools import lru_cache
 from typing import NamedTuple, NewType, cast
 
-from switchover.domain.values import evolver
+from switchover.domain.values import evolver, quick
 from switchover.errors import ErrorCode, ErrorType
 
 PlanId = NewType("PlanId", int)
@@ -84,9 +85,10 @@ class TaskStatus(StrEnum):
     @property
     def holds_slot(self) -> bool:
         """Counts against the plan's maxConcurrency."""
-        return self is TaskStatus.RUNNING or self is TaskStatus.ROLLING_BACK
+        return self in _HOLDING_A_SLOT
 
 
+_HOLDING_A_SLOT = frozenset({TaskStatus.RUNNING, TaskStatus.ROLLING_BACK})
 _TERMINAL = frozenset({TaskStatus.VALIDATION_FAILED, TaskStatus.ROLLED_BACK})
 _SETTLED = _TERMINAL | {
     TaskStatus.COMPLETED,
@@ -128,6 +130,33 @@ class StageMark(IntFlag):
     CHECKPOINTED = 32  # what a retry from the checkpoint need not repeat
 
 
+# What follows from the marks of a task is asked several times at every boundary, and a hundred thousand tasks have few
+# different marks, so each answer is remembered.
+_Marks = tuple[int, ...]
+_DIFFERENT_MARKS = 4096
+
+
+@lru_cache(maxsize=_DIFFERENT_MARKS)
+def _completed_stages(marks: _Marks) -> int:
+    return sum(1 for mark in marks if mark & 2 and not mark & 8)
+
+
+@lru_cache(maxsize=_DIFFERENT_MARKS)
+def _any_stage_started(marks: _Marks) -> bool:
+    return any(mark & 1 for mark in marks)
+
+
+@lru_cache(maxsize=_DIFFERENT_MARKS)
+def _next_stage(marks: _Marks) -> int | None:
+    return next((index for index, mark in enumerate(marks) if not mark & 2), None)
+
+
+@lru_cache(maxsize=_DIFFERENT_MARKS)
+def _next_rollback_stage(marks: _Marks) -> int | None:
+    return next((index for index in range(len(marks) - 1, -1, -1) if marks[index] & 1 and not marks[index] & 24), None)
+
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkEndpointSnapshot:
     """One address at which a service of the tenant answers."""
@@ -140,6 +169,7 @@ class NetworkEndpointSnapshot:
     target_domain: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantDeployConfigSnapshot:
     """The engine's own immutable copy of a ``TenantDeployConfig``; same fields, same meaning."""
@@ -213,6 +243,7 @@ def wire_timestamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskAggregate:
     """
@@ -281,12 +312,12 @@ class TaskAggregate:
     @property
     def completed_stages(self) -> int:
         """Complete in the present run: skipped ones count, restored ones do not."""
-        return sum(1 for mark in self.marks if mark & 2 and not mark & 8)
+        return _completed_stages(self.marks)
 
     @property
     def is_live(self) -> bool:
         """Not settled: admitted and running, waiting or paused, or settled with an accepted retry or rollback."""
-        return not self.status.is_settled or self.pending_operation is not None
+        return self.status not in _SETTLED or self.pending_operation is not None
 
     @property
     def is_idle(self) -> bool:
@@ -294,29 +325,22 @@ class TaskAggregate:
         if self.pending_operation is not None:
             return False
         paused = self.status is TaskStatus.PAUSED and not self.line_held
-        return paused or (self.status is TaskStatus.PENDING and self.held)
+        return paused or (self.held and self.status is TaskStatus.PENDING)
 
     @property
     def any_stage_started(self) -> bool:
         """Some stage was started in some run, so there is something that a rollback could restore."""
-        return any(mark & 1 for mark in self.marks)
+        return _any_stage_started(self.marks)
 
     @property
     def next_stage(self) -> int | None:
         """Index of the first stage that is not complete in the present run; None when all are."""
-        for index, mark in enumerate(self.marks):
-            if not mark & 2:
-                return index
-        return None
+        return _next_stage(self.marks)
 
     @property
     def next_rollback_stage(self) -> int | None:
         """Index of the stage to restore next: the last one that was started and is neither restored nor given up."""
-        for index in range(len(self.marks) - 1, -1, -1):
-            mark = self.marks[index]
-            if mark & 1 and not mark & 24:
-                return index
-        return None
+        return _next_rollback_stage(self.marks)
 
     @property
     def has_checkpoint(self) -> bool:
@@ -330,17 +354,18 @@ class TaskAggregate:
 
         Source: interfaces, section 1, TaskStatusInfo.
         """
-        match self.status:
-            case TaskStatus.RUNNING | TaskStatus.PAUSED | TaskStatus.RESUMING | TaskStatus.FAILED:
-                index = self.next_stage
-            case TaskStatus.ROLLING_BACK:
-                index = self.next_rollback_stage
-            case TaskStatus.ROLLBACK_FAILED:
-                index = next((i for i, mark in enumerate(self.marks) if mark & 16), None)
-            case _:
-                index = None
+        status = self.status
+        index: int | None = None
+        if status in _AT_A_STAGE:
+            index = _next_stage(self.marks)
+        elif status is TaskStatus.ROLLING_BACK:
+            index = _next_rollback_stage(self.marks)
+        elif status is TaskStatus.ROLLBACK_FAILED:
+            index = next((i for i, mark in enumerate(self.marks) if mark & 16), None)
         return None if index is None else self.stage_names[index]
 
+
+_AT_A_STAGE = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.RESUMING, TaskStatus.FAILED})
 
 evolve_task = evolver(TaskAggregate)
 """``dataclasses.replace`` for tasks."""

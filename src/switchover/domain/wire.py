@@ -6,7 +6,7 @@ Source: behaviour, section 2 (the inbound contract).
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
 
@@ -48,19 +48,33 @@ def config_from_dict(data: Mapping[str, Any]) -> TenantDeployConfigSnapshot:
 
     This is for values that were validated before; it checks nothing.
     """
-    values: dict[str, Any] = {}
-    for name, wire_name in CONFIG_NAMES.items():
-        value = data.get(wire_name)
-        if value is None:
-            continue
-        if name == "network_endpoints":
-            value = tuple(endpoint_from_dict(item) for item in cast("list[Mapping[str, str | None]]", value))
-        elif name == "source_tenant_deploy_config":
-            value = config_from_dict(value)
-        values[name] = value
-    return TenantDeployConfigSnapshot(**values)
+    # Spelt out, because one is read for every task that starts: a loop over the fields takes twice as long.
+    get = data.get
+    endpoints, source = get("networkEndpoints"), get("sourceTenantDeployConfig")
+    return TenantDeployConfigSnapshot(
+        tenant_id=data["tenantId"],
+        deploy_unit_id=data["deployUnitId"],
+        deploy_unit_version=data["deployUnitVersion"],
+        deploy_unit_name=get("deployUnitName"),
+        network_endpoints=tuple([endpoint_from_dict(item) for item in endpoints]) if endpoints else (),
+        nacos_name_space=get("nacosNameSpace"),
+        default_flag=get("defaultFlag"),
+        called_number_rules=get("calledNumberRules"),
+        trunk_group=get("trunkGroup"),
+        plan_id=get("planId"),
+        plan_version=get("planVersion"),
+        source_tenant_deploy_config=None if source is None else config_from_dict(source),
+    )
 
 
 def endpoint_from_dict(data: Mapping[str, str | None]) -> NetworkEndpointSnapshot:
     """Rebuild what ``endpoint_to_dict`` wrote (nulls may be missing)."""
-    return NetworkEndpointSnapshot(**{name: data.get(wire_name) for name, wire_name in ENDPOINT_NAMES.items()})
+    get = data.get
+    return NetworkEndpointSnapshot(
+        key=get("key"),
+        value=get("value"),
+        source_ip=get("sourceIp"),
+        source_domain=get("sourceDomain"),
+        target_ip=get("targetIp"),
+        target_domain=get("targetDomain"),
+    )

@@ -7,7 +7,7 @@ validation chain (``switchover.factory``), so that one call can report all of th
 Source: behaviour, section 2.
 """
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
@@ -21,6 +21,8 @@ MAX_TEXT = 1024 * 1024
 _ID_SCHEMA: JsonDict = {"minimum": 0, "maximum": 2**63 - 1}
 _TENANT_ID_SCHEMA: JsonDict = {"pattern": "^[A-Za-z0-9._:-]{1,128}$"}
 # Only in the schema: what breaks these is a finding with a code of its own.
+
+_set = object.__setattr__
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 
@@ -48,6 +50,16 @@ class WireModel(BaseModel):
         """The wire form, in camelCase, absent fields as null."""
         return self.model_dump(mode="json", by_alias=True)
 
+    @classmethod
+    def _trusted(cls, **values: object) -> Self:
+        """``model_construct`` in a third of the time: every field is given under its own name, and is valid."""
+        model = cls.__new__(cls)
+        _set(model, "__dict__", values)
+        _set(model, "__pydantic_fields_set__", set(values))
+        _set(model, "__pydantic_extra__", None)
+        _set(model, "__pydantic_private__", None)
+        return model
+
 
 class NetworkEndpoint(WireModel):
     """One address at which a service of the tenant answers."""
@@ -66,7 +78,7 @@ class NetworkEndpoint(WireModel):
     @classmethod
     def from_snapshot(cls, snapshot: NetworkEndpointSnapshot) -> "NetworkEndpoint":
         """What a stage factory gets; the snapshot was validated before, so nothing is checked again."""
-        return cls.model_construct(
+        return cls._trusted(
             key=snapshot.key,
             value=snapshot.value,
             source_ip=snapshot.source_ip,
@@ -117,7 +129,7 @@ class TenantDeployConfig(WireModel):
     def from_snapshot(cls, snapshot: TenantDeployConfigSnapshot) -> "TenantDeployConfig":
         """What a stage factory gets; the snapshot was validated before, so nothing is checked again."""
         source = snapshot.source_tenant_deploy_config
-        return cls.model_construct(
+        return cls._trusted(
             tenant_id=snapshot.tenant_id,
             deploy_unit_id=snapshot.deploy_unit_id,
             deploy_unit_version=snapshot.deploy_unit_version,

@@ -32,6 +32,14 @@ _log = structlog.get_logger("switchover.boundaries")
 
 _DONE = TransitionOutcome.DONE
 
+# As plain numbers: what an IntFlag takes to combine two of its members is a good part of a boundary.
+_STARTED = int(StageMark.STARTED)
+_COMPLETED = int(StageMark.COMPLETED)
+_SKIPPED = int(StageMark.SKIPPED)
+_RESTORED = int(StageMark.RESTORED)
+_RESTORE_FAILED = int(StageMark.RESTORE_FAILED)
+_CHECKPOINTED = int(StageMark.CHECKPOINTED)
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -199,7 +207,7 @@ class Boundaries:
         """The previous good config of the stage is seen to be back."""
         change = self._manager.change(plan)
         edit = change.task(record)
-        edit.mark(index, add=StageMark.RESTORED)
+        edit.mark(index, _RESTORED)
         edit.emit(EventType.TASK_STAGE_ROLLED_BACK, {"stage": record.task.stage_names[index]})
         self._next_restore(edit)
         edit.finish()
@@ -211,7 +219,7 @@ class Boundaries:
         """The stage could not be restored; the others are tried all the same."""
         change = self._manager.change(plan)
         edit = change.task(record)
-        edit.mark(index, add=StageMark.RESTORE_FAILED)
+        edit.mark(index, _RESTORE_FAILED)
         record.restore_failures[index] = failure.message
         edit.emit(EventType.TASK_STAGE_ROLLBACK_FAILED, {"stage": record.task.stage_names[index]}, failure)
         self._next_restore(edit)
@@ -238,10 +246,10 @@ class Boundaries:
     # Inside
 
     def _complete(self, edit: TaskEdit, index: int, *, skipped: bool = False) -> None:
-        mark = StageMark.COMPLETED | (StageMark.SKIPPED if skipped else StageMark.NONE)
+        mark = _COMPLETED | _SKIPPED if skipped else _COMPLETED
         if self._checkpoints.saves(edit.task, index):
-            mark |= StageMark.CHECKPOINTED
-        edit.mark(index, add=mark)
+            mark |= _CHECKPOINTED
+        edit.mark(index, mark)
 
     def _after_stage(self, edit: TaskEdit) -> None:
         pending = edit.task.pending_operation
@@ -279,7 +287,7 @@ class Boundaries:
         record = edit.record
         while (index := edit.task.next_stage) is not None:
             if not self._skips(edit, index):
-                edit.mark(index, add=StageMark.STARTED)
+                edit.mark(index, _STARTED)
                 edit.emit(EventType.TASK_STAGE_STARTED, {"stage": record.task.stage_names[index]})
                 return
             self._complete(edit, index, skipped=True)
@@ -356,7 +364,7 @@ class Boundaries:
         edit.transition(TaskStatus.ROLLBACK_FAILED, failure=failure)
         edit.emit(
             EventType.TASK_ROLLBACK_FAILED,
-            {"notRestored": [name for name, mark in _stages(edit) if mark & StageMark.RESTORE_FAILED]},
+            {"notRestored": [name for name, mark in _stages(edit) if mark & _RESTORE_FAILED]},
             failure,
         )
         change.hold(
@@ -379,7 +387,7 @@ def _stage(record: TaskRecord, index: int) -> TaskStage | None:
 
 def _not_restored(edit: TaskEdit) -> FailureInfo:
     task, causes = edit.task, edit.record.restore_failures
-    failed = [(index, name) for index, (name, mark) in enumerate(_stages(edit)) if mark & StageMark.RESTORE_FAILED]
+    failed = [(index, name) for index, (name, mark) in enumerate(_stages(edit)) if mark & _RESTORE_FAILED]
     text = "; ".join(f"{name}: {causes[index]}" if index in causes else name for index, name in failed)
     return FailureInfo(
         error_code=ErrorCode.ROLLBACK_INCOMPLETE,

@@ -1,28 +1,30 @@
 """
 Deadlines of steps: one loop watches all of them.
 
-Each running task has one ``Deadline`` object that it arms for each step. The heap holds at most one entry per task;
+Each running task has one ``Deadline`` object that it arms for each step. The heap holds at most one entry per deadline;
 when an entry comes due and the deadline was moved meanwhile, it goes back with its new moment. So arming costs
-nothing in the common case, and the heap does not grow with the number of steps.
+nothing in the common case, and the heap does not grow with the number of steps. A run that ends leaves its deadline,
+and with it the entry in the heap, to the next one: a minute's worth of ended runs would be a lot of memory.
 """
 
 import asyncio
 import heapq
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 from switchover.engine.alarm import Alarm
 from switchover.spi import Clock
 
 
 class Deadline:
-    """The deadline of whatever one running task does now. Belongs to the asyncio task that made it."""
+    """The deadline of whatever one running task does now. Belongs to the asyncio task that took it."""
 
-    __slots__ = ("_scheduler", "_task", "due", "expired", "queued")
+    __slots__ = ("_scheduler", "due", "expired", "owner", "queued")
 
     def __init__(self, scheduler: "DeadlineScheduler") -> None:
         self._scheduler = scheduler
-        self._task = asyncio.current_task()
+        self.owner: asyncio.Task[Any] | None = None
         self.due: float | None = None
         self.queued: float | None = None
         self.expired = False
@@ -36,8 +38,8 @@ class Deadline:
         """Interrupt the owner."""
         self.due = None
         self.expired = True
-        if self._task is not None:
-            self._task.cancel()
+        if self.owner is not None:
+            self.owner.cancel()
 
     async def settle(self) -> bool:
         """
@@ -49,8 +51,7 @@ class Deadline:
         self.due = None
         if not self.expired:
             return False
-        task = self._task
-        if task is not None and task.uncancel() > 0:
+        if self.owner is not None and self.owner.uncancel() > 0:
             raise asyncio.CancelledError
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
@@ -65,6 +66,18 @@ class DeadlineScheduler:
         self._alarm = Alarm(clock)
         self._heap: list[tuple[float, int, Deadline]] = []
         self._numbers = count()
+        self._spare: list[Deadline] = []
+
+    def take(self) -> Deadline:
+        """A deadline for the asyncio task that asks; ``give_back`` it when the task ends."""
+        deadline = self._spare.pop() if self._spare else Deadline(self)
+        deadline.owner = asyncio.current_task()
+        return deadline
+
+    def give_back(self, deadline: Deadline) -> None:
+        """Nobody arms it any more."""
+        deadline.owner = deadline.due = None
+        self._spare.append(deadline)
 
     def arm(self, deadline: Deadline, seconds: float) -> None:
         """Set the moment; wakes the loop only when it is the earliest one and not queued yet."""

@@ -127,14 +127,19 @@ class TaskExecutor:
             StorageError: This process may write no more; the task stays as it is in the store.
         """
         await started
-        run = _Run(self, plan, record)
-        while (work := self._next(record, number)) is not None:
-            # A rollback that begins at a boundary is a run of its own: its first heartbeat comes an interval later.
-            generation = record.task.generation
-            with self.heartbeat.running(record):
-                while work is not None and record.task.generation == generation:
-                    await (await run.do(work))
-                    work = self._next(record, number)
+        deadline = self.deadlines.take()
+        run = _Run(self, plan, record, deadline)
+        try:
+            while (work := self._next(record, number)) is not None:
+                # A rollback that begins at a boundary is a run of its own: its first heartbeat comes an interval later.
+                generation = record.task.generation
+                with self.heartbeat.running(record):
+                    while work is not None and record.task.generation == generation:
+                        failure = await run.attempt(work)
+                        await run.conclude(work, failure)
+                        work = self._next(record, number)
+        finally:
+            self.deadlines.give_back(deadline)
 
     def _next(self, record: TaskRecord, number: int) -> Work | None:
         """What the run does next; None when it is over."""
@@ -170,18 +175,16 @@ async def _not_running(step: StageStep) -> None:
 class _Run:
     """One run of one task: its deadline, and where it is."""
 
-    def __init__(self, executor: TaskExecutor, plan: PlanRecord, record: TaskRecord) -> None:
+    def __init__(self, executor: TaskExecutor, plan: PlanRecord, record: TaskRecord, deadline: Deadline) -> None:
         self._executor = executor
         self._plan = plan
         self._record = record
-        self._deadline = Deadline(executor.deadlines)
+        self._deadline = deadline
         self._step: str | None = None
 
-    async def do(self, work: Work) -> asyncio.Future[None]:
-        """Run or restore one stage, and decide what follows."""
-        executor, plan, record = self._executor, self._plan, self._record
-        boundaries = executor.boundaries
-        failure = await self._attempt(work)
+    def conclude(self, work: Work, failure: FailureInfo | None) -> asyncio.Future[None]:
+        """Decide what follows; done when that is durable."""
+        plan, record, boundaries = self._plan, self._record, self._executor.boundaries
         if work.restoring:
             if failure is None:
                 return boundaries.stage_restored(plan, record, work.index)
@@ -190,7 +193,8 @@ class _Run:
             return boundaries.stage_succeeded(plan, record, work.index)
         return boundaries.stage_failed(plan, record, work.index, failure)
 
-    async def _attempt(self, work: Work) -> FailureInfo | None:
+    async def attempt(self, work: Work) -> FailureInfo | None:
+        """Run or restore one stage; why that failed, if it did."""
         record = self._record
         stages, context = record.stages, record.runtime
         assert stages is not None  # noqa: S101  # prepare() came first

@@ -22,6 +22,7 @@ from switchover.domain.task import (
     TenantDeployConfigSnapshot,
     TenantId,
 )
+from switchover.domain.values import new_dict
 from switchover.spi import ExecutionStore, StoredTask
 
 
@@ -51,7 +52,7 @@ class TaskRecord:
     runtime: TaskRuntimeContext | None = None
     run: int = 0
     in_flight: int = 0
-    restore_failures: dict[int, str] = field(default_factory=dict[int, str])
+    restore_failures: dict[int, str] = field(default_factory=new_dict)
 
     @staticmethod
     def of(stored: StoredTask) -> "TaskRecord":

@@ -31,7 +31,7 @@ from switchover.domain.state_machine import (
     settled_status,
     task_state_machine,
 )
-from switchover.domain.task import FailureInfo, Operation, StageMark, TaskStatus, TenantId, evolve_task
+from switchover.domain.task import FailureInfo, Operation, TaskStatus, TenantId, evolve_task
 from switchover.engine.commits import GroupCommit
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, TransitionError
@@ -286,10 +286,10 @@ class TaskEdit:
         """Change fields that are no status."""
         self.task = evolve_task(self.task, **values)
 
-    def mark(self, index: int, *, add: StageMark = StageMark.NONE, drop: StageMark = StageMark.NONE) -> None:
-        """Change what is known about one stage."""
+    def mark(self, index: int, add: int) -> None:
+        """Know more about one stage: some of ``StageMark``, as a number."""
         marks = list(self.task.marks)
-        marks[index] = (marks[index] & ~int(drop)) | int(add)
+        marks[index] |= add
         self.task = evolve_task(self.task, marks=tuple(marks))
 
     def transition(
