@@ -1,7 +1,7 @@
 """
 Print the pages of the reference that follow from tables in the code.
 
-    python scripts/make_docs.py           write docs/reference/verbs.md and docs/reference/states.md
+    python scripts/make_docs.py           write docs/reference/verbs.md, states.md and faults.md
     python scripts/make_docs.py --check   fail when they are not what the tables say
 """
 
@@ -119,7 +119,81 @@ def states() -> str:
     )
 
 
-PAGES: dict[str, Callable[[], str]] = {"verbs.md": verbs, "states.md": states}
+_FAULTS = """\
+# Faults, and what they lead to
+
+<!-- Printed from tests/support/fault_table.py by scripts/make_docs.py: change that. -->
+
+Every row is a test: the fault is made, with real sockets, servers, disks and certificates, and the plan must come to
+what the row says. The expectation of the test and the row of this page are the same line of the same file. Where the
+cause can be taken away, the test takes it away, does what the message names as the next move, and the task completes.
+
+Every message of a failed step names tenant, stage, step, place (URL, key, field) and the next move. `retryable` says
+whether the same step may succeed when nothing but time passes. A retry is always a person's decision: nothing is
+repeated behind your back but the rounds of a health check, and a request whose connection had died unnoticed.
+
+## Health checks
+
+Whatever an instance does wrong is one failed round. The other endpoints are asked all the same, and a later good round
+passes. When the rounds are used up, the step fails with `HEALTH_CHECK_FAILED`, retryable; the message has what each
+endpoint answered last. Bodies are read up to 64 KB, so no answer costs more memory than that.
+
+{health}
+
+## Targets over HTTP
+
+The read before a write meets the same faults as the write. A write that was cut off may have been applied: the retry
+sends the same value under a higher generation, which is right in both cases. Values are read up to 16 MB.
+Broadcasts meet these faults with the same end.
+
+{http}
+
+## Targets in Redis
+
+An operation is sent once more, at once, when its connection breaks: every script accepts an equal generation, so
+nothing is applied twice. When that fails too, the step fails.
+
+{redis}
+
+## Targets in files
+
+A file is replaced and never written into, so a fault leaves the old content.
+
+{file}
+
+## Steps without an end
+
+A step that waits for something else than these for longer than its deadline (`step_timeout_seconds`; for a health
+check its own worst case) fails with `STEP_TIMEOUT`, `TIMEOUT_ERROR`, retryable.
+"""
+
+
+def faults() -> str:
+    """The page about faults, from the table that the tests take their expectations from."""
+    sys.path.insert(0, str(_REFERENCE.parent.parent))
+    # Found only once the root of the repository is on the path, and needed for no other page.
+    from tests.support.fault_table import FILE, HEALTH, HTTP, REDIS, Row  # noqa: PLC0415
+
+    def ends(row: Row) -> str:
+        if row.kind is None:
+            return f"no failure: {row.says}"
+        return f"`{row.code}`, `{row.kind}`, {'retryable' if row.retryable else 'not retryable'}"
+
+    def said(row: Row) -> str:
+        return "" if row.kind is None else f"`{row.says}`"
+
+    def kind(row: Row) -> str:
+        return f"passes: {row.says}" if row.kind is None else f"`{row.kind}`"
+
+    health = [["fault", "errorType", "the message says"], *([row.fault, kind(row), said(row)] for row in HEALTH)]
+    tables = {
+        name: _table([["fault", "leads to", "the message says"], *([row.fault, ends(row), said(row)] for row in rows)])
+        for name, rows in (("http", HTTP), ("redis", REDIS), ("file", FILE))
+    }
+    return _FAULTS.format(health=_table(health), **tables)
+
+
+PAGES: dict[str, Callable[[], str]] = {"verbs.md": verbs, "states.md": states, "faults.md": faults}
 
 
 def _diagram(machine: StateMachine[Any, Any], first: StrEnum, statuses: type[StrEnum]) -> str:

@@ -1,9 +1,12 @@
 """An HTTP server that misbehaves on purpose: one fault per path, on a free loopback port."""
 
 import asyncio
+import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -18,15 +21,26 @@ class FaultyServer:
     connections: int = 0
     pages: dict[str, Callable[[int], bytes]] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
+    ills: dict[str, str] = field(default_factory=dict)
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     def page(self, path: str, *answers: bytes) -> str:
         """Answer these bytes one after another, the last one for ever; returns the URL."""
         self.pages[path] = lambda number: answers[min(number, len(answers) - 1)]
         return self.url + path
+
+    def fall_ill(self, path: str, fault: str) -> str:
+        """Behave at this path as at the path ``fault``, in place of its pages, until ``heal``; returns the URL."""
+        self.ills[path] = fault
+        return self.url + path
+
+    def heal(self) -> None:
+        """Answer with the pages everywhere."""
+        self.ills.clear()
 
     def json(self, path: str, *bodies: str) -> str:
         """Answer these bodies as a healthy server would."""
@@ -51,7 +65,8 @@ class FaultyServer:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             self.heads.append(head)
             path = head.split(" ")[1]
-            fault = _FAULTS.get(path)
+            await reader.readexactly(_length_of(head))
+            fault = _FAULTS.get(self.ills.get(path, path))
             if fault is not None:
                 goes_on = await fault(reader, writer)
             else:
@@ -90,6 +105,31 @@ async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> b
     return False
 
 
+async def _headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(_HEAD)
+    while not writer.is_closing():
+        writer.write(b"X")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def _many_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(_HEAD)
+    while not writer.is_closing():
+        writer.write(b"X-More: " + b"x" * 0x1000 + b"\r\n")
+        await writer.drain()
+    return False
+
+
+async def _hundred_megabytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(_HEAD + b"Content-Length: 104857600\r\n\r\n")
+    for _ in range(100):
+        writer.write(b" " * 0x100000)
+        await writer.drain()
+    return True
+
+
 async def _huge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     writer.write(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     while not writer.is_closing():
@@ -117,20 +157,42 @@ _FAULTS: dict[str, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaita
     "/huge": _huge,
     "/garbage": _garbage,
     "/loop": _loop,
+    "/headers": _headers,
+    "/many-headers": _many_headers,
+    "/100-mb": _hundred_megabytes,
 }
 """What each path does to its connection; True: it can go on."""
 
 
+def _length_of(head: str) -> int:
+    """The bytes of a request's body."""
+    for line in head.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length":
+            return int(value)
+    return 0
+
+
 def respond(body: str, status: str = "200 OK", headers: str = "") -> bytes:
     """A whole response."""
-    raw = body.encode()
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(raw)}\r\n{headers}\r\n".encode() + raw
+    return respond_raw(body.encode(), status, headers)
+
+
+def respond_raw(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    """A whole response, whatever the bytes of its body."""
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
+
+
+@cache
+def bomb() -> bytes:
+    """A hundred kilobytes that unpack to a hundred megabytes."""
+    return gzip.compress(b" " * 100_000_000, compresslevel=6)
 
 
 @asynccontextmanager
-async def faulty_server() -> AsyncIterator[FaultyServer]:
+async def faulty_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultyServer]:
     """A running one; open connections end with it."""
-    server = FaultyServer()
+    server = FaultyServer(scheme="http" if tls is None else "https")
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,7 +200,7 @@ async def faulty_server() -> AsyncIterator[FaultyServer]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    listening = await asyncio.start_server(accept, server.host, 0)
+    listening = await asyncio.start_server(accept, server.host, 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server

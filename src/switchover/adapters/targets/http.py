@@ -23,6 +23,8 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 _NOT_FOUND = frozenset({404, 410})
 _STALE = frozenset({409, 412})
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
+_MOST_DIGITS = 19
+"""Of a generation: what is longer was not written by us."""
 _SHOWN = 200
 _KEPT_IN_KEYS = "-._~:@!$&'()*+,;="
 
@@ -183,7 +185,7 @@ class HttpTarget:
         text = answer.generation
         if text is None:
             return 0
-        if not (text.isascii() and text.isdigit()):
+        if not _is_generation(text):
             msg = f"{without_credentials(str(url))} answered the generation {text[:_SHOWN]!r}, which is no number"
             raise TargetError(msg)
         return int(text)
@@ -194,7 +196,7 @@ class HttpTarget:
         place = f"{method} {without_credentials(str(url))}"
         if answer.status in _STALE and method in {"PUT", "DELETE"}:
             text = answer.generation or ""
-            held = int(text) if text.isascii() and text.isdigit() else None
+            held = int(text) if _is_generation(text) else None
             which = "a higher generation" if held is None else f"generation {held}"
             raise StaleGenerationError(f"{place}: the server holds {which} ({answer.status})", held_generation=held)
         if answer.location is not None:
@@ -207,6 +209,10 @@ class HttpTarget:
             code=ErrorCode.TARGET_UNAVAILABLE if unavailable else ErrorCode.TARGET_ERROR,
             error_type=ErrorType.SERVICE_UNAVAILABLE if unavailable else ErrorType.BUSINESS_ERROR,
         )
+
+
+def _is_generation(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 def _cause(error: Exception) -> str:

@@ -6,6 +6,7 @@ Source: behaviour, section 6; interfaces, section 2.
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
@@ -18,11 +19,15 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -47,7 +52,7 @@ GENERATION_SUFFIX = ":generation"
 # wrote, else the generation that was in the way.
 _CHECK = """
 if held then
-  local number = tonumber(held)
+  local number = #held < 20 and tonumber(held)
   if not number then return redis.error_reply('ERR the generation beside the value is no number') end
   if number > tonumber(ARGV[3]) then return held end
 end
@@ -74,6 +79,23 @@ _PLAIN_REMOVE = (
     + _CHECK
     + "redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[2], ARGV[3]) return false"
 )
+
+_MOST_DIGITS = 19
+"""Of a generation: what is longer was not written by us."""
+
+_NOT_NOW = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ", "max number of clients")
+"""How the answers begin with which a Redis says that it cannot write now; redis-py knows no class for them."""
+
+_CANNOT_NOW = (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+
+_IN_SCRIPT = re.compile(r" script: [0-9a-f]{40}, on @user_script:\d+\.?$")
 
 _Result = TypeVar("_Result")
 
@@ -215,7 +237,7 @@ class RedisTarget:
         value, generation = found
         if generation is None:
             return HeldValue(value=value, generation=0)
-        if not generation.isdigit():
+        if not generation.isdigit() or len(generation) > _MOST_DIGITS:
             msg = f"{what}: the generation beside it is {generation[:50]!r}, which is no number"
             raise TargetError(msg, retryable=False)
         return HeldValue(value=value, generation=int(generation))
@@ -281,15 +303,23 @@ def _mapped(what: str, error: Exception) -> TargetError:
                 f"{what}: {cause.message}", code=cause.code, error_type=cause.error_type, retryable=cause.retryable
             )
         cause = cause.__cause__ or cause.__context__
-    code, kind = ErrorCode.TARGET_UNAVAILABLE, ErrorType.NETWORK_ERROR
+    text = _IN_SCRIPT.sub("", str(error) or type(error).__name__).rstrip(".")
+    if isinstance(error, MovedError):
+        text = f"MOVED {text}: the key belongs to another node of a cluster, and redis:// speaks to one server"
+    code, kind = _judged(error)
+    return TargetError(f"{what}: {text}", code=code, error_type=kind)
+
+
+def _judged(error: Exception) -> tuple[ErrorCode, ErrorType]:
+    """Whether the server is not there, cannot now, or says no."""
     if isinstance(error, (RedisTimeoutError, TimeoutError)):
-        kind = ErrorType.TIMEOUT_ERROR
-    elif isinstance(error, (AuthenticationError, AuthorizationError)):
-        code, kind = ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR
-    elif isinstance(error, (BusyLoadingError, ReadOnlyError, OutOfMemoryError)):
-        kind = ErrorType.SERVICE_UNAVAILABLE
-    elif isinstance(error, (ResponseError, NoScriptError)):
-        code, kind = ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR
-    elif isinstance(error, RedisConnectionError) and "No connection available" in str(error):
-        kind = ErrorType.SERVICE_UNAVAILABLE
-    return TargetError(f"{what}: {str(error) or type(error).__name__}", code=code, error_type=kind)
+        return ErrorCode.TARGET_UNAVAILABLE, ErrorType.TIMEOUT_ERROR
+    if isinstance(error, (AuthenticationError, AuthorizationError)):
+        return ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR
+    if isinstance(error, _CANNOT_NOW) or str(error).startswith(_NOT_NOW):
+        return ErrorCode.TARGET_UNAVAILABLE, ErrorType.SERVICE_UNAVAILABLE
+    if isinstance(error, (ResponseError, NoScriptError)):
+        return ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR
+    if isinstance(error, RedisConnectionError) and "No connection available" in str(error):
+        return ErrorCode.TARGET_UNAVAILABLE, ErrorType.SERVICE_UNAVAILABLE
+    return ErrorCode.TARGET_UNAVAILABLE, ErrorType.NETWORK_ERROR

@@ -123,7 +123,7 @@ class MapFile(Place):
     def run(self, operations: Sequence[Operation]) -> list[Outcome]:
         """See ``Place.run``."""
         with self._mapped():
-            path = self._given.resolve()  # a link stays a link; what it leads to is replaced
+            path = _led_to(self._given)  # a link stays a link; what it leads to is replaced
             with _locked(path.with_name(f".{path.name}.lock"), self.shown):
                 try:
                     return self._run(path, operations)
@@ -384,6 +384,14 @@ def _wait_for_lock(descriptor: int, deadline: float, shown: str) -> None:
             time.sleep(_LOCK_POLL_SECONDS)
 
 
+def _led_to(path: Path) -> Path:
+    """Where a path leads to. Raises OSError."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # what pathlib makes of a loop, in the Python versions before 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+
+
 def read_file(path: Path, *, follow: bool = True) -> bytes | None:
     """The content; None when there is no such file. Raises OSError."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
@@ -391,10 +399,16 @@ def read_file(path: Path, *, follow: bool = True) -> bytes | None:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno != errno.ELOOP or follow:
+            raise
+        raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed here", str(path)) from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        hint = "it is a directory; end the URL with / for a file per key" if stat.S_ISDIR(mode) else "it is no file"
+        hint = "it is no file"
+        if stat.S_ISDIR(mode):
+            hint = "it is a directory" + ("; end the URL with / for a file per key" if follow else "")
         raise OSError(errno.EINVAL, hint, str(path))
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
@@ -431,12 +445,17 @@ def _write_beside(path: Path, content: bytes) -> Path:
     name = path.with_name(f".{path.name}.tmp")
     name.unlink(missing_ok=True)
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        with suppress(OSError):  # who may read the file is not ours to change; a new one follows the umask
-            before = path.stat()
-            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-            os.fchown(descriptor, before.st_uid, before.st_gid)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            with suppress(OSError):  # who may read the file is not ours to change; a new one follows the umask
+                before = path.stat()
+                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):  # half a file would only take up room, of which there may be none
+            name.unlink()
+        raise
     return name
