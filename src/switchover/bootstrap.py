@@ -28,7 +28,7 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.stage import TaskStage
-from switchover.domain.task import PlanId, TaskKey
+from switchover.domain.task import PlanId, TaskKey, is_plan_id
 from switchover.dto import PlanStatusInfo, TenantDeployConfig
 from switchover.engine.driver import Driver, DriverOptions
 from switchover.engine.observing import PlaceReport, observe
@@ -180,7 +180,7 @@ class Executor:
             seen = self._publisher.version
             resident = None if self._driver is None else self._driver.residents.plans.get(key)
             if resident is None or _has_come_to_rest(resident.plan.status, resident.unsettled, resident.idle):
-                plan = await self.store.load_plan(key)
+                plan = await self.store.load_plan(key) if is_plan_id(plan_id) else None
                 if plan is None:
                     return await self.facade.query_plan_status(plan_id)
                 if _has_come_to_rest(plan.status, plan.unsettled, plan.idle):

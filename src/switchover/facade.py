@@ -9,7 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from switchover.domain.task import FailureInfo, PlanId, TargetType, TaskAggregate, TaskKey, TaskStatus, TenantId
+from switchover.domain.task import (
+    FailureInfo,
+    PlanId,
+    TargetType,
+    TaskAggregate,
+    TaskKey,
+    TaskStatus,
+    TenantId,
+    is_plan_id,
+)
 from switchover.domain.wire import config_to_dict
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo
 from switchover.engine.explain import Explanation, explain
@@ -175,7 +184,7 @@ class DeploymentTaskFacade:
 
     async def adopt_plan(self, plan_id: int) -> TaskOperationResult:
         """``adopt_tenant`` for every tenant of a plan."""
-        return await self._operate(OperationRequest(verb="adopt", target_type=TargetType.PLAN, target=str(plan_id)))
+        return await self._by_plan("adopt", plan_id)
 
     # Queries
 
@@ -196,7 +205,7 @@ class DeploymentTaskFacade:
 
     async def query_plan_status(self, plan_id: int) -> PlanStatusInfo:
         """One plan; ``found`` is False for an id that nobody knows."""
-        plan = await self._store.load_plan(PlanId(plan_id))
+        plan = await self._store.load_plan(PlanId(plan_id)) if is_plan_id(plan_id) else None
         return (
             PlanStatusInfo.unknown(self.unknown_plan(plan_id), plan_id=plan_id)
             if plan is None
@@ -221,6 +230,8 @@ class DeploymentTaskFacade:
         limit: int = _PAGE,
     ) -> Sequence[TaskStatusInfo]:
         """Tasks of a plan in plan order, from after the ``after``-th."""
+        if not is_plan_id(plan_id):
+            return []
         tasks = await self._store.list_tasks(PlanId(plan_id), statuses=statuses, after=after, limit=limit)
         return [TaskStatusInfo.of(task) for task in tasks]
 
@@ -268,6 +279,16 @@ class DeploymentTaskFacade:
         )
 
     async def _by_plan(self, verb: str, plan_id: int, *, from_checkpoint: bool = True) -> TaskOperationResult:
+        if not is_plan_id(plan_id):
+            failure = self.unknown_plan(plan_id)
+            return TaskOperationResult(
+                target_type=TargetType.PLAN,
+                target_id=plan_id,
+                success=False,
+                final_status=None,
+                message=failure.message,
+                failure_info=failure,
+            )
         return await self._operate(
             OperationRequest(
                 verb=verb, target_type=TargetType.PLAN, target=str(plan_id), from_checkpoint=from_checkpoint
@@ -295,4 +316,4 @@ class DeploymentTaskFacade:
 
     def unknown_plan(self, plan_id: int) -> FailureInfo:
         """The failure that an unknown plan is answered with."""
-        return refused(ErrorCode.UNKNOWN_PLAN, f"no plan {plan_id} is known; see `switchover get plans`", self._now())
+        return refused(ErrorCode.UNKNOWN_PLAN, f"no plan {plan_id!r} is known; see `switchover get plans`", self._now())

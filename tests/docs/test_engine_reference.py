@@ -90,7 +90,7 @@ async def test_the_data_of_each_type_is_documented(repository: Path) -> None:
         await _everything(rig)
         for plan_id in (100, 101, 102):
             for event in await rig.events(plan_id):
-                seen.setdefault(str(event.type), set()).update(event.data or {})
+                seen.setdefault(str(event.type), set()).update(event.data)
     assert seen == _documented_events(repository)
 
 

@@ -89,7 +89,7 @@ class TaskGrammar:
             self._demand(kind is _T.TASK_RETRY_COMPLETED, event, "TaskRetryCompleted comes at once")
         if kind is not _T.TASK_HEARTBEAT and kind is not _T.TASK_RETRY_COMPLETED:
             self.heartbeat_after = event.timestamp if self._begins_run(event) else self.heartbeat_after
-        data = event.data or {}
+        data = event.data
         name = str(data["stage"]) if "stage" in data else ""
         match kind:
             case _T.TASK_CREATED:
@@ -200,7 +200,7 @@ class TaskGrammar:
             raise IllegalOrderError(message)
 
     def _begins_run(self, event: Event) -> bool:
-        recovered = bool(event.data) and bool((event.data or {}).get("recovered"))
+        recovered = bool(event.data.get("recovered"))
         begins = {_T.TASK_STARTED, _T.TASK_RETRY_STARTED, _T.TASK_RESUMED, _T.TASK_ROLLING_BACK}
         # A rollback that follows a run at once goes on in the same run; its heartbeats go on, too.
         return (
@@ -230,7 +230,7 @@ class TaskGrammar:
         if not fact:
             message = (
                 f"task {self.task_id} at {self.at!r}: {event.type} (number {event.sequence_id}, {event.status}, "
-                f"{event.completed}/{event.total}, {dict(event.data or {})}) must not come here: {what}; "
+                f"{event.completed}/{event.total}, {dict(event.data)}) must not come here: {what}; "
                 f"{self._history()}"
             )
             raise IllegalOrderError(message)
@@ -307,7 +307,7 @@ class PlanGrammar:
         match kind:
             case _T.PLAN_STARTED:
                 self.run += 1
-                self._demand((event.data or {}).get("run") == self.run, event, f"run {self.run} begins")
+                self._demand(event.data.get("run") == self.run, event, f"run {self.run} begins")
                 self._demand(self.run == 1 or self.settled, event, "the run before has settled")
                 self.settled = self.rolling_back = False
             case _T.PLAN_PAUSED:
@@ -322,7 +322,7 @@ class PlanGrammar:
                 self.settled = self.paused = False
             case _T.PLAN_PROGRESS:
                 self.owes_progress = None
-                counts = (event.data or {})["counts"]
+                counts = event.data["counts"]
                 assert isinstance(counts, dict)
                 self._demand(sum(counts.values()) == self.total, event, "the counts add up")
                 self._demand(counts.get("COMPLETED", 0) == event.completed, event, "completed agrees")

@@ -278,7 +278,7 @@ def config_of(tenant_id: str, *, unit: int = 2, source_unit: int | None = 1) -> 
 
 def text_of(event: Event) -> str:
     """``TaskStageStarted(A)``: the type, and the stage where the event has one."""
-    stage = (event.data or {}).get("stage")
+    stage = event.data.get("stage")
     return str(event.type) if stage is None else f"{event.type}({stage})"
 
 

@@ -76,7 +76,8 @@ def test_null_endpoints_are_no_endpoints() -> None:
 def test_camel_case_is_written() -> None:
     config = TenantDeployConfig.model_validate({**MINIMAL, "networkEndpoints": [{"target_ip": "10.0.0.1"}]})
     assert config.to_dict()["networkEndpoints"][0]["targetIp"] == "10.0.0.1"
-    assert config.to_dict() == config.model_dump(mode="json", by_alias=True)
+    assert config.to_dict() == config.model_dump(mode="json")
+    assert json.loads(config.model_dump_json()) == config.to_dict()
 
 
 def test_models_are_frozen() -> None:

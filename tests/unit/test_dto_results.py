@@ -177,3 +177,10 @@ def test_a_finding_shows_its_place_as_far_as_it_is_known() -> None:
     assert replace(FINDING, column=9).place == "p.yaml:4:9"
     assert "line" not in replace(FINDING, file=None, line=None).to_dict()
     assert FINDING.to_dict()["severity"] == "error"
+
+
+def test_counts_answer_for_every_status_and_list_those_that_some_task_has() -> None:
+    info = PlanStatusInfo.of(PLAN)
+    for told in (info, PlanStatusInfo.from_dict(info.to_dict()), PlanStatusInfo()):
+        assert {status: told.counts[status] for status in TaskStatus if told.counts[status]} == dict(told.counts)
+        assert set(told.counts) < set(TaskStatus)

@@ -1,6 +1,8 @@
 """What the facade refuses, with which code, and that a refusal changes nothing; creation, idempotency, queries."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,11 +50,22 @@ async def test_unknown_tenants_and_plans_are_refused(verb: str) -> None:
         assert (result.target_type, result.target_id, result.final_status) == (TargetType.PLAN, 999, None)
 
 
-@pytest.mark.parametrize("plan_id", [0, -1, 2**63, 2**80])
-async def test_a_number_that_no_plan_can_have_is_an_unknown_plan(plan_id: int) -> None:
-    async with open_rig() as rig:
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+@pytest.mark.parametrize("plan_id", [0, -1, 2**63, 2**80, "100", 1.0, True, None, ""])
+async def test_what_no_plan_can_be_called_is_an_unknown_plan(
+    plan_id: Any,  # noqa: ANN401  # of any type
+    url: str,
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/s.db" if url == "sqlite" else url
+    async with open_rig(url=url, manual_clock=url.startswith("memory")) as rig:
+        await rig.create("t1", plan_id=100)
+        await rig.settles()
         _refused(await rig.ask_plan("pause", plan_id), ErrorCode.UNKNOWN_PLAN)
         assert not (await rig.plan(plan_id)).found
+        assert not (await rig.executor.wait_for_plan(plan_id)).found
+        assert not await rig.facade.list_tasks(plan_id)
+        assert not (await rig.facade.adopt_plan(plan_id)).success
 
 
 @pytest.mark.parametrize("task_id", ["999-1", "100-9", "nonsense", "", "100", "-1", "100-01", "9" * 30 + "-1", "1-1-1"])

@@ -101,7 +101,7 @@ class Board:
         self.statuses[event.tenant_id] = event.status
         self.most_at_once = max(self.most_at_once, sum(status in _RUNS for status in self.statuses.values()))
         cell = _STAGE_EVENTS.get(event.type)
-        if cell is not None and event.data is not None:
+        if cell is not None:
             self.cells[event.tenant_id, str(event.data["stage"])] = cell
 
     def table(self, marks: Marks, seconds: float) -> Table:

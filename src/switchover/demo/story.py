@@ -208,7 +208,7 @@ class _Story:
         self._answered(result)
         events = await self._follow((BROKEN.tenant,))
         plan = await self.executor.facade.query_plan_status(self.plan_id)
-        ran = [event.data["stage"] for event in events if event.type is EventType.TASK_STAGE_STARTED and event.data]
+        ran = [event.data["stage"] for event in events if event.type is EventType.TASK_STAGE_STARTED]
         written = {write.route.service for write in self.fleet.table.writes[writes_before:]}
         narrator.claim(
             holds=ran == ["billing", "reports"] and written == {"billing", "reports"},
@@ -244,9 +244,7 @@ class _Story:
                 ("", "after", table.generations[route], table.entries.get(route)),
             )
         )
-        restored = [
-            event.data["stage"] for event in events if event.type is EventType.TASK_STAGE_ROLLED_BACK and event.data
-        ]
+        restored = [event.data["stage"] for event in events if event.type is EventType.TASK_STAGE_ROLLED_BACK]
         narrator.claim(
             holds=all(table.entries.get(route) == self.before.get(route) for route in routes),
             text="every entry is byte for byte what it was before the switch; the one that was not there is gone again",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from switchover.domain.task import FailureInfo, PlanId, TaskId, TaskKey, wire_timestamp
 from switchover.domain.values import quick
@@ -67,6 +68,10 @@ EVENT_TYPES: tuple[EventType, ...] = tuple(EventType)
 EVENT_CODES: Mapping[EventType, int] = {kind: number for number, kind in enumerate(EVENT_TYPES, start=1)}
 
 
+NO_DATA: Mapping[str, object] = MappingProxyType({})
+"""Of the many events that have nothing particular to say: one object for all, so that readers need not ask first."""
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -93,7 +98,7 @@ class Event:
     completed: int
     total: int
     failure_info: FailureInfo | None = None
-    data: Mapping[str, object] | None = None
+    data: Mapping[str, object]
 
     @property
     def sequence_type(self) -> SequenceType:
@@ -128,5 +133,5 @@ class Event:
             "completed": self.completed,
             "total": self.total,
             "failureInfo": None if self.failure_info is None else self.failure_info.to_dict(),
-            "data": dict(self.data) if self.data else {},
+            "data": dict(self.data),
         }

@@ -24,8 +24,8 @@ class RetryPolicy(Protocol):
         """False refuses with RETRY_LIMIT_EXCEEDED."""
         ...
 
-    def next_delay_seconds(self, task: TaskView) -> float:
-        """How long an accepted retry waits before it takes a slot."""
+    def next_delay(self, task: TaskView) -> float:
+        """How many seconds an accepted retry waits before it takes a slot."""
         ...
 
 
@@ -67,10 +67,10 @@ class StageSkipEvaluator(Protocol):
 
 @runtime_checkable
 class HealthCheckPolicy(Protocol):
-    """How health checks ask; registered, it wins over plan and settings."""
+    """How health checks ask; registered, it wins over plan and settings. The first two may be plain attributes too."""
 
-    def interval_seconds(self) -> float:
-        """Wait after a failed round."""
+    def interval(self) -> float:
+        """Wait after a failed round, in seconds."""
         ...
 
     def max_attempts(self) -> int:
@@ -121,7 +121,7 @@ class DefaultRetryPolicy:
         """The plan's own limit is the state machine's business."""
         return task.status is TaskStatus.FAILED
 
-    def next_delay_seconds(self, task: TaskView) -> float:
+    def next_delay(self, task: TaskView) -> float:
         """At once."""
         del task
         return 0.0
@@ -173,6 +173,27 @@ class DefaultCheckpointPolicy:
         return True
 
 
+class _HealthCheckValues:
+    """A health check policy whose numbers may be attributes as well as methods."""
+
+    def __init__(self, policy: Any) -> None:  # noqa: ANN401  # whatever users write
+        self._policy = policy
+
+    def __repr__(self) -> str:
+        return repr(self._policy)
+
+    def interval(self) -> float:
+        value = self._policy.interval
+        return float(value() if callable(value) else value)
+
+    def max_attempts(self) -> int:
+        value = self._policy.max_attempts
+        return int(value() if callable(value) else value)
+
+    def success_predicate(self, response: Mapping[str, object]) -> bool:
+        return bool(self._policy.success_predicate(response))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
     """One of each, chosen when the executor is put together. ``health_check`` None: the plan's health settings."""
@@ -207,7 +228,7 @@ class Policies:
                 if name in chosen:
                     msg = f"two policies for {name}: {chosen[name]!r} and {candidate!r}; give one"
                     raise TypeError(msg)
-                chosen[name] = candidate
+                chosen[name] = _HealthCheckValues(candidate) if name == "health_check" else candidate
         return Policies(**chosen, instrumentation=tuple(watchers))
 
 

@@ -21,6 +21,14 @@ PlanId = NewType("PlanId", int)
 TenantId = NewType("TenantId", str)
 TaskId = NewType("TaskId", str)
 
+LARGEST_ID = 2**63 - 1
+"""What a store can hold."""
+
+
+def is_plan_id(value: object) -> bool:
+    """Whether some plan may have this id, so that a store can be asked for it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_ID
+
 
 class TaskKey(NamedTuple):
     """The identity of a task: its plan and its place in the plan's order, from 1. Written as ``<planId>-<ordinal>``."""

@@ -40,6 +40,7 @@ class WireModel(BaseModel):
         alias_generator=camel_case,
         validate_by_name=True,
         validate_by_alias=True,
+        serialize_by_alias=True,
         extra="forbid",
         frozen=True,
         strict=True,
@@ -48,7 +49,7 @@ class WireModel(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """The wire form, in camelCase, absent fields as null."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json")
 
     @classmethod
     def _trusted(cls, **values: object) -> Self:

@@ -4,6 +4,7 @@ What the facade answers: frozen, JSON-ready, and readable back by the process th
 Source: interfaces, section 1, the DTO table.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -301,14 +302,14 @@ class PlanStatusInfo:
 
     Attributes:
         found: False for an id that nobody knows; then only that id and ``failure_info`` say anything.
-        counts: Of every status that some task has.
+        counts: Of every status that some task has; answers 0 for the others.
     """
 
     plan_id: PlanId | None = None
     found: bool = True
     status: PlanStatus | None = None
     total: int = 0
-    counts: Mapping[TaskStatus, int] = field(default_factory=dict[TaskStatus, int])
+    counts: Mapping[TaskStatus, int] = field(default_factory=Counter[TaskStatus])
     max_concurrency: int | None = None
     pending_operation: Operation | None = None
     failure_info: FailureInfo | None = None
@@ -321,7 +322,7 @@ class PlanStatusInfo:
             plan_id=plan.plan_id,
             status=plan.status,
             total=plan.total,
-            counts={status: plan.counts[status] for status in TaskStatus if plan.counts.get(status)},
+            counts=Counter({status: plan.counts[status] for status in TaskStatus if plan.counts.get(status)}),
             max_concurrency=plan.rules.max_concurrency,
             pending_operation=plan.pending_operation,
             failure_info=plan.failure_info,
@@ -357,7 +358,7 @@ class PlanStatusInfo:
             found=data["found"],
             status=None if data["status"] is None else PlanStatus(data["status"]),
             total=data["total"],
-            counts={TaskStatus(status): count for status, count in data["counts"].items()},
+            counts=Counter({TaskStatus(status): count for status, count in data["counts"].items()}),
             max_concurrency=data["maxConcurrency"],
             pending_operation=_read_operation(data["pendingOperation"]),
             failure_info=_read_failure(data["failureInfo"]),

@@ -6,12 +6,12 @@ Each function is one decision without an await: it takes a record, changes it th
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from switchover.domain.events import EventType
+from switchover.domain.events import NO_DATA, EventType
 from switchover.domain.plan import OnFailure
 from switchover.domain.stage import TaskStage
 from switchover.domain.state_machine import TransitionOutcome
@@ -99,13 +99,14 @@ class Boundaries:
 
     def _begin(self, edit: TaskEdit) -> bool:
         task = edit.task
+        data: Mapping[str, object] = NO_DATA
         if task.pending_operation is Operation.ROLLBACK:
             return self._begin_rollback(edit)
         if task.status is TaskStatus.PENDING:
-            kind, data = EventType.TASK_STARTED, None
+            kind = EventType.TASK_STARTED
             outcome = edit.begin_run(TaskStatus.RUNNING)
         elif task.status is TaskStatus.RESUMING:
-            kind, data = EventType.TASK_RESUMED, None
+            kind = EventType.TASK_RESUMED
             outcome = edit.transition(TaskStatus.RUNNING)
         else:
             from_checkpoint = task.pending_from_checkpoint and self._checkpoints.restore_on_retry()
@@ -263,7 +264,7 @@ class Boundaries:
             self._retry_completed(edit, retrying=retrying, success=False)
             return
         if self._should_pause(edit) and edit.transition(TaskStatus.PAUSED) is _DONE:
-            edit.emit(EventType.TASK_PAUSED, {"reason": "stop-line"} if edit.task.line_held else None)
+            edit.emit(EventType.TASK_PAUSED, {"reason": "stop-line"} if edit.task.line_held else NO_DATA)
             return
         self._next_stage(edit)
 
@@ -318,7 +319,7 @@ class Boundaries:
     def _fail(self, edit: TaskEdit, failure: FailureInfo) -> None:
         retrying = edit.task.retrying
         edit.transition(TaskStatus.FAILED, failure=failure)
-        edit.emit(EventType.TASK_FAILED, None, failure)
+        edit.emit(EventType.TASK_FAILED, failure=failure)
         self._retry_completed(edit, retrying=retrying, success=False)
         if edit.change.plan.plan.rules.on_failure is OnFailure.AUTO:
             self._begin_rollback(edit)

@@ -116,7 +116,7 @@ class Driver:
             brakes=brakes,
             clock=self.clock,
             launch=self.runtime.launch,
-            retry_delay_seconds=self.policies.retry.next_delay_seconds,
+            retry_delay_seconds=self.policies.retry.next_delay,
         )
         self.manager.on_change = self.scheduler.wake
         self.orchestrator = PlanOrchestrator(

@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from switchover.domain.events import Event, EventType
+from switchover.domain.events import NO_DATA, Event, EventType
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.state_machine import (
@@ -150,7 +150,7 @@ class Change:
     # The plan
 
     def emit_plan(
-        self, kind: EventType, data: Mapping[str, object] | None = None, failure: FailureInfo | None = None
+        self, kind: EventType, data: Mapping[str, object] = NO_DATA, failure: FailureInfo | None = None
     ) -> None:
         """A plan event with the next sequence id and position."""
         plan = self.plan
@@ -258,7 +258,7 @@ class Change:
                 retryable=target is not PlanStatus.ROLLBACK_FAILED,
             )
         self.change_plan(failure_info=failure)
-        data: dict[str, object] | None = None  # as a store gives it back: nothing, not an empty mapping
+        data = NO_DATA
         if target in {PlanStatus.PARTIAL_FAILED, PlanStatus.FAILED}:
             data = {"partial": target is PlanStatus.PARTIAL_FAILED}
         self.emit_plan(_PLAN_EVENT_OF[target], data, failure)
@@ -384,9 +384,7 @@ class TaskEdit:
         self.set(lock_held=True)
         self.change.store(AcquireLock(self.record.tenant_id, self.task.key))
 
-    def emit(
-        self, kind: EventType, data: Mapping[str, object] | None = None, failure: FailureInfo | None = None
-    ) -> None:
+    def emit(self, kind: EventType, data: Mapping[str, object] = NO_DATA, failure: FailureInfo | None = None) -> None:
         """A task event with the next sequence id and position."""
         plan = self.change.plan
         task = self.task

@@ -14,15 +14,22 @@ import orjson
 
 from switchover.config import ExecutorSettings
 from switchover.domain.addresses import AllowList
-from switchover.domain.events import Event, EventType
+from switchover.domain.events import NO_DATA, Event, EventType
 from switchover.domain.plan import HealthSettings, OnConflict, OnFailure, PlanAggregate, PlanRules, PlanStatus
-from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantDeployConfigSnapshot, TenantId
+from switchover.domain.task import (
+    PlanId,
+    TaskAggregate,
+    TaskKey,
+    TaskStatus,
+    TenantDeployConfigSnapshot,
+    TenantId,
+    is_plan_id,
+)
 from switchover.dto import Finding
 from switchover.dto.options import HealthOptions, PlanOptions
 from switchover.errors import InvalidPlanError
 from switchover.factory.reading import Draft, read_configs, read_metadata, read_options
 from switchover.factory.validation import (
-    LARGEST_ID,
     StageFactory,
     StoreFacts,
     Surroundings,
@@ -81,7 +88,7 @@ class PlanFactory:
             name=plan_metadata.name,
             labels=dict(plan_metadata.labels or {}),
             # What no store can hold is asked of no store; validation reports it.
-            plan_id=PlanId(plan_id) if plan_id is not None and 0 <= plan_id <= LARGEST_ID else None,
+            plan_id=PlanId(plan_id) if plan_id is not None and is_plan_id(plan_id) else None,
             plan_version=expected_number("plan_version", plan_options, read.configs),
         )
 
@@ -275,6 +282,7 @@ def _first_events(task: TaskAggregate, position: int) -> tuple[Event, Event]:
         current_stage=None,
         completed=0,
         total=len(task.stage_names),
+        data=NO_DATA,
     )
     validated = Event(
         type=EventType.TASK_VALIDATED,
@@ -288,5 +296,6 @@ def _first_events(task: TaskAggregate, position: int) -> tuple[Event, Event]:
         current_stage=None,
         completed=0,
         total=len(task.stage_names),
+        data=NO_DATA,
     )
     return created, validated

@@ -88,7 +88,7 @@ class Draft:
     def digest(self) -> str:
         """What was asked for, as one short text: the same for the same content, however it was spelt."""
         content = hashlib.blake2b(digest_size=16)
-        head = self.options.model_dump(mode="json"), self.name, dict(self.labels)
+        head = self.options.model_dump(mode="json", by_alias=False), self.name, dict(self.labels)
         content.update(orjson.dumps(head, option=orjson.OPT_SORT_KEYS))
         for config in self.configs:
             content.update(orjson.dumps(config, option=orjson.OPT_PASSTHROUGH_SUBCLASS))

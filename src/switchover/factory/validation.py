@@ -16,7 +16,7 @@ from typing import cast
 from switchover.domain.addresses import AllowList
 from switchover.domain.plan import OnConflict
 from switchover.domain.stage import TaskStage
-from switchover.domain.task import TenantDeployConfigSnapshot, TenantId
+from switchover.domain.task import LARGEST_ID, TenantDeployConfigSnapshot, TenantId
 from switchover.domain.wire import CONFIG_NAMES
 from switchover.dto import Finding, Severity, TenantDeployConfig
 from switchover.dto.options import PlanOptions
@@ -33,7 +33,6 @@ WARNINGS = frozenset({ErrorCode.NO_CHANGE, ErrorCode.NO_PREVIOUS_CONFIG})
 """What is worth knowing and refuses nothing."""
 
 _TENANT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-LARGEST_ID = 2**63 - 1
 _NUMBERS = ("deploy_unit_id", "deploy_unit_version", "plan_id", "plan_version")
 _SNAKE_NAMES: Mapping[str, str] = {wire_name: name for name, wire_name in CONFIG_NAMES.items()}
 

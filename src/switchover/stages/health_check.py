@@ -128,7 +128,7 @@ class HealthCheckStep:
         policy = StepServices.of(context).health_policy
         attempts, interval = self._attempts(context.health), self._interval_seconds(context.health)
         if policy is not None:
-            attempts, interval = policy.max_attempts(), policy.interval_seconds()
+            attempts, interval = policy.max_attempts(), policy.interval()
         requests = attempts * len(self._asked(context)) * self._timeout_seconds(context.health)
         return (requests + (attempts - 1) * interval) * (1 + _GRACE_SHARE) + _GRACE_SECONDS
 
@@ -206,7 +206,7 @@ class HealthCheckStep:
             return _Round(
                 urls=urls,
                 attempts=policy.max_attempts(),
-                interval_seconds=policy.interval_seconds(),
+                interval_seconds=policy.interval(),
                 timeout_seconds=timeout,
                 consecutive=consecutive,
                 judge=_predicate(policy),

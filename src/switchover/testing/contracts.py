@@ -660,8 +660,8 @@ class ExecutionStoreContract(ABC):
     async def test_every_field_of_an_event_comes_back(self, place: object) -> None:
         sample = sample_plan(1, ["acme"])
         kinds = list(EventType)
-        contents: Sequence[dict[str, object] | None] = (
-            None,
+        contents: Sequence[dict[str, object]] = (
+            {},
             {"stage": "routing"},
             {"stage": "media"},
             {"stage": "unknown", "recovered": True},

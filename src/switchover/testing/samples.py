@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from switchover.domain.events import Event, EventType
+from switchover.domain.events import NO_DATA, Event, EventType
 from switchover.domain.plan import PlanAggregate, PlanRules, PlanStatus
 from switchover.domain.stage import PreImage
 from switchover.domain.task import (
@@ -179,4 +179,5 @@ def _event(kind: EventType, plan: PlanAggregate, task: TaskAggregate | None, pos
         current_stage=None if task is None else task.current_stage,
         completed=plan.completed if task is None else task.completed_stages,
         total=plan.total if task is None else task.total_stages,
+        data=NO_DATA,
     )

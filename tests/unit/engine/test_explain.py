@@ -140,7 +140,7 @@ async def test_a_delayed_retry() -> None:
         def allow_retry(self, task: TaskView) -> bool:
             return True
 
-        def next_delay_seconds(self, task: TaskView) -> float:
+        def next_delay(self, task: TaskView) -> float:
             return 30.0
 
     async with open_rig("A", policies=[Delayed()]) as rig:

@@ -473,7 +473,7 @@ async def test_progress_is_told_after_every_task_that_settles_with_counts_that_a
         await rig.settles()
         await rig.do_plan("rollback")
         await rig.settles()
-        counts = [(event.data or {})["counts"] for event in await rig.events() if event.type is EventType.PLAN_PROGRESS]
+        counts = [event.data["counts"] for event in await rig.events() if event.type is EventType.PLAN_PROGRESS]
         assert counts == [
             {"COMPLETED": 1, "PENDING": 1},
             {"COMPLETED": 1, "FAILED": 1},

@@ -36,7 +36,7 @@ class AngryRetry(_Angry):
     def allow_retry(self, task: TaskView) -> bool:
         return bool(self._ask())
 
-    def next_delay_seconds(self, task: TaskView) -> float:
+    def next_delay(self, task: TaskView) -> float:
         return 0.0
 
 
@@ -44,7 +44,7 @@ class AngryDelay(_Angry):
     def allow_retry(self, task: TaskView) -> bool:
         return True
 
-    def next_delay_seconds(self, task: TaskView) -> float:
+    def next_delay(self, task: TaskView) -> float:
         return float(self._ask())
 
 
@@ -205,7 +205,7 @@ async def test_a_retry_policy_that_says_no_refuses_with_the_limit() -> None:
         def allow_retry(self, task: TaskView) -> bool:
             return False
 
-        def next_delay_seconds(self, task: TaskView) -> float:
+        def next_delay(self, task: TaskView) -> float:
             return 0.0
 
     async with open_rig("A", policies=[Never()]) as rig:
@@ -221,7 +221,7 @@ class Delayed:
     def allow_retry(self, task: TaskView) -> bool:
         return True
 
-    def next_delay_seconds(self, task: TaskView) -> float:
+    def next_delay(self, task: TaskView) -> float:
         return 30.0
 
 
@@ -431,3 +431,28 @@ def test_an_object_that_implements_nothing_is_an_error() -> None:
 def test_two_policies_for_one_point_are_an_error() -> None:
     with pytest.raises(TypeError, match="two policies for retry"):
         Policies.of([AngryRetry(answer=True), AngryDelay(answer=0.0)])
+
+
+class _PlainHealth:
+    interval = 0.5
+    max_attempts = 4
+
+    def success_predicate(self, response: object) -> bool:
+        return response == {"ready": True}
+
+
+class _AskedHealth(_PlainHealth):
+    def interval(self) -> float:  # type: ignore[override]
+        return 0.5
+
+    def max_attempts(self) -> int:  # type: ignore[override]
+        return 4
+
+
+@pytest.mark.parametrize("given", [_PlainHealth(), _AskedHealth()])
+def test_the_numbers_of_a_health_check_policy_are_methods_or_attributes(given: object) -> None:
+    policy = Policies.of([given]).health_check
+    assert policy is not None
+    assert (policy.interval(), policy.max_attempts()) == (0.5, 4)
+    assert policy.success_predicate({"ready": True})
+    assert not policy.success_predicate({"ready": "yes"})

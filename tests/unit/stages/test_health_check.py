@@ -321,7 +321,7 @@ async def test_the_step_wins_over_the_plan(bench: Bench) -> None:
 class Readiness:
     """A policy of one's own."""
 
-    def interval_seconds(self) -> float:
+    def interval(self) -> float:
         return 1.0
 
     def max_attempts(self) -> int:

@@ -29,7 +29,7 @@ from switchover.adapters.stores.codec import (
     plan_status,
     task_status,
 )
-from switchover.domain.events import EVENT_CODES, EVENT_TYPES, Event, EventType
+from switchover.domain.events import EVENT_CODES, EVENT_TYPES, NO_DATA, Event, EventType
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TenantId
 from switchover.spi import LiveTask
@@ -356,7 +356,9 @@ def event_from(row: Sequence[Any], names: Mapping[int, tuple[str, ...]]) -> Even
         status = task_status(status) if ordinal else plan_status(status)
     if isinstance(stage, int):
         stage = names[stage_list_id][stage]
-    if data is not None:
+    if data is None:
+        data = NO_DATA
+    else:
         data = {"stage": names[stage_list_id][data]} if isinstance(data, int) else decode_json(data)
     return Event(
         type=_event_type(kind),

@@ -190,7 +190,7 @@ def _line(event: "Event", width: int | None) -> "Text":
     from rich.text import Text
 
     about = f"{event.task_id} {event.tenant_id}" if event.task_id is not None else f"plan {event.plan_id}"
-    data = " ".join(f"{name}={value}" for name, value in (event.data or {}).items())
+    data = " ".join(f"{name}={value}" for name, value in event.data.items())
     failure = "" if event.failure_info is None else f"{event.failure_info.error_code}: {event.failure_info.message}"
     line = Text.assemble(
         f"{event.position:>6}  {moment(event.timestamp)[_DATE_WIDTH:]}  ",
