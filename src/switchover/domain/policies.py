@@ -5,9 +5,9 @@ A policy is consulted under no lock and no await; an exception in one is recorde
 task, never to a lost lock. Source: behaviour, section 11.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from switchover.domain.task import TaskStatus, TaskView
 
@@ -173,6 +173,10 @@ class DefaultCheckpointPolicy:
         return True
 
 
+def _called(value: Any) -> Any:  # noqa: ANN401  # whatever users write
+    return cast("Callable[[], object]", value)() if callable(value) else value
+
+
 class _HealthCheckValues:
     """A health check policy whose numbers may be attributes as well as methods."""
 
@@ -183,12 +187,10 @@ class _HealthCheckValues:
         return repr(self._policy)
 
     def interval(self) -> float:
-        value = self._policy.interval
-        return float(value() if callable(value) else value)
+        return float(_called(self._policy.interval))
 
     def max_attempts(self) -> int:
-        value = self._policy.max_attempts
-        return int(value() if callable(value) else value)
+        return int(_called(self._policy.max_attempts))
 
     def success_predicate(self, response: Mapping[str, object]) -> bool:
         return bool(self._policy.success_predicate(response))
