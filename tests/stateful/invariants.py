@@ -1,8 +1,10 @@
 """What is true whenever nothing moves, whatever was asked, failed or died before."""
 
+from switchover.domain.events import EventType
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import Operation, StageMark, TaskAggregate, TaskStatus, TenantId
-from tests.stateful.oracle import Picture, settled_status, startable, started
+from switchover.engine.explain import explain
+from tests.stateful.oracle import Picture, settled_status, startable, started, waiting_rank
 from tests.stateful.world import World
 
 _S = TaskStatus
@@ -24,6 +26,7 @@ def examine(world: World, before: Picture, *, idle: bool = True) -> Picture:
     _tasks(world, picture)
     _plans(world, picture)
     _locks(world, picture)
+    _known_good(world, picture)
     _against(before, picture)
     if idle:
         _idle(world, picture)
@@ -117,6 +120,30 @@ def _locks(world: World, picture: Picture) -> None:
         assert tenant.generation == runs, (tenant, "one generation for each run")
 
 
+def _known_good(world: World, picture: Picture) -> None:
+    """The last known good is what completed last, or what a rollback restored; tasks of a tenant never overlap."""
+    for tenant_id, tenant in picture.tenants.items():
+        good: int | None = None
+        for task in picture.of_tenant(tenant_id):
+            version, source = world.versions[task.plan_id]
+            previous = source
+            for event in world.events[task.plan_id]:
+                if event.key != task.key:
+                    continue
+                match event.type:
+                    case EventType.TASK_STARTED:
+                        previous = source or good
+                    case EventType.TASK_COMPLETED:
+                        good = version
+                    case EventType.TASK_ROLLED_BACK:
+                        good = previous
+                    case _:
+                        pass
+            assert task.previous_known == (previous is not None), task
+        found = tenant.last_known_good
+        assert (None if found is None else found.deploy_unit_version) == good, tenant
+
+
 def _against(before: Picture, after: Picture) -> None:
     for tenant_id, tenant in before.tenants.items():
         assert after.tenants[tenant_id].generation >= tenant.generation, tenant
@@ -135,6 +162,27 @@ def _idle(world: World, picture: Picture) -> None:
     for key, gate in world.gates.items():
         assert gate.generation == picture.tenants[TenantId(gate.tenant_id)].generation, gate
         assert gate.stage == picture.tasks[key].current_stage, gate
+    assert world.followed == world.events, "a subscriber has seen everything once, in order"
     for plan in picture.plans.values():
         if not plan.status.is_settled:
             assert not startable(picture, plan), (plan, "these could run, and do not", startable(picture, plan))
+    for task in picture.tasks.values():
+        if waiting_rank(task) is not None:
+            _explained(world, picture, task)
+
+
+def _explained(world: World, picture: Picture, task: TaskAggregate) -> None:
+    """Whoever waits is told of one cause, and it is a true one."""
+    plan = picture.plans[task.plan_id]
+    explanation = world.do(explain(world.inner, task.key))
+    assert explanation is not None
+    true = {
+        "HELD": task.held,
+        "TENANT_LOCK": not task.lock_held,
+        "TENANT_HOLD": TenantId(task.tenant_id) in picture.holds,
+        "LINE_STOPPED": picture.line is not None,
+        "PLAN_PAUSED": plan.status is PlanStatus.PAUSED or plan.pending_operation is not None,
+        "SLOT": plan.occupied_slots == plan.rules.max_concurrency,
+        "ORDER": plan.rules.max_concurrency == 1 and plan.occupied_slots == 0,
+    }
+    assert true[explanation.cause], (task, explanation)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from switchover.domain.task import Operation, PlanId, TenantId
+from switchover.domain.task import Operation, PlanId, TaskStatus, TenantId
 from switchover.dto import TaskOperationResult
 from switchover.errors import ErrorCode, StoreUnavailableError
 from switchover.spi import ExecutionStore
@@ -27,6 +27,7 @@ STAGES = (
     ("one", "skip two"),
 )
 MOST_PLANS = 4
+SOURCE_VERSION = 41
 
 tenants = st.sampled_from(TENANTS)
 verbs = st.sampled_from(list(Operation))
@@ -78,7 +79,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _create(self, shape: dict[str, Any]) -> None:
         before = self.before
-        configs, options = _plan(shape)
+        version = _version(self.world)
+        configs, options = _plan(shape, version)
         facade = self.world.executor.facade
         result = self.world.do(self._answer(facade.create_switch_task(configs, options=options)))
         if result is None:
@@ -96,7 +98,11 @@ class EngineMachine(RuleBasedStateMachine):
             assert on_hold == {t for t in shape["tenants"] if TenantId(t) in before.holds}
             assert self.world.picture() == before, "a refused plan changes nothing"
             return
-        self.world.note_plan(result.plan_id, shape["stages"], len(shape["tenants"]))
+        self._note_plan(result.plan_id, shape, version)
+
+    def _note_plan(self, plan_id: PlanId, shape: dict[str, Any], version: int) -> None:
+        source = SOURCE_VERSION if shape["source"] else None
+        self.world.note_plan(plan_id, shape["stages"], len(shape["tenants"]), version=version, source=source)
 
     # Steps
 
@@ -112,6 +118,9 @@ class EngineMachine(RuleBasedStateMachine):
         self.world.settle()
         found = self.world.picture().tasks[key]
         assert found.status is expected, (task, found, expected)
+        holds = self.before.plans[key.plan_id].rules.hold_after_rollback
+        if found.status is TaskStatus.ROLLBACK_FAILED or (found.status is TaskStatus.ROLLED_BACK and holds):
+            assert task.tenant_id in self.world.picture().holds, found
 
     @rule(ok=outcomes)
     def end_all_steps_at_once(self, ok: list[bool]) -> None:
@@ -220,9 +229,9 @@ class EngineMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule()
-    def restart(self) -> None:
-        self.world.restart()
+    @rule(patient=st.booleans(), ok=st.booleans())
+    def restart(self, patient: bool, ok: bool) -> None:
+        self.world.restart(patient=patient, ok=ok)
 
     @rule(turns=turns)
     def crash(self, turns: int) -> None:
@@ -245,14 +254,15 @@ class EngineMachine(RuleBasedStateMachine):
     def crash_while_creating(self, shape: dict[str, Any], turns: int) -> None:
         if len(self.world.grammars) >= MOST_PLANS:
             return
-        configs, options = _plan(shape)
+        version = _version(self.world)
+        configs, options = _plan(shape, version)
         facade = self.world.executor.facade
         result = self.world.do_and_crash(facade.create_switch_task(configs, options=options), turns)
         created = set(self.world.picture().plans) - set(self.world.grammars)
         if result is not None:
             assert created == ({result.plan_id} if result.success else set()), "what was acknowledged survives"
         for plan_id in created:
-            self.world.note_plan(plan_id, shape["stages"], len(shape["tenants"]))
+            self._note_plan(plan_id, shape, version)
 
     @rule(commits=st.integers(1, 4))
     def store_goes_away(self, commits: int) -> None:
@@ -363,18 +373,27 @@ async def _all_events(store: ExecutionStore, plan_id: PlanId) -> list[Any]:
     return events
 
 
-def _plan(shape: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _version(world: World) -> int:
+    """Of the units that the next plan switches to: each plan has its own."""
+    return 100 + len(world.grammars)
+
+
+def _plan(shape: dict[str, Any], version: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What a caller hands in."""
     configs: list[dict[str, Any]] = []
     for tenant in shape["tenants"]:
         config: dict[str, Any] = {
             "tenantId": tenant,
             "deployUnitId": 2,
-            "deployUnitVersion": 42,
+            "deployUnitVersion": version,
             "deployUnitName": ",".join(shape["stages"]),
         }
         if shape["source"]:
-            config["sourceTenantDeployConfig"] = {"tenantId": tenant, "deployUnitId": 1, "deployUnitVersion": 41}
+            config["sourceTenantDeployConfig"] = {
+                "tenantId": tenant,
+                "deployUnitId": 1,
+                "deployUnitVersion": SOURCE_VERSION,
+            }
         configs.append(config)
     options = {
         "maxConcurrency": shape["maxConcurrency"],

@@ -18,7 +18,7 @@ from switchover.domain.policies import Policies
 from switchover.domain.stage import StageStep, TaskRuntimeContext, TaskStage
 from switchover.domain.task import PlanId, StageMark, TaskKey, TaskStatus, TaskView, TenantId
 from switchover.dto import TenantDeployConfig
-from switchover.errors import StepError
+from switchover.errors import StepError, StoreUnavailableError
 from switchover.spi import ExecutionStore, HealthCheckClient, StepServices, TargetProvider
 from switchover.stages.catalogue import StageCatalogue
 from switchover.stages.service import CompositeServiceStage
@@ -83,8 +83,10 @@ class World:
     loop_errors: list[str] = field(default_factory=list[str])
     grammars: dict[PlanId, PlanGrammar] = field(default_factory=dict[PlanId, PlanGrammar])
     events: dict[PlanId, list[Event]] = field(default_factory=dict[PlanId, list[Event]])
-    stage_names: dict[PlanId, Sequence[str]] = field(default_factory=dict[PlanId, Sequence[str]])
+    followed: dict[PlanId, list[Event]] = field(default_factory=dict[PlanId, list[Event]])
+    versions: dict[PlanId, tuple[int, int | None]] = field(default_factory=dict[PlanId, tuple[int, int | None]])
     highest_write: dict[str, int] = field(default_factory=dict[str, int])
+    followers: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     lives: int = 0
     wires: list[Wire] = field(default_factory=list[Wire])
     inner: ExecutionStore = field(init=False)
@@ -105,6 +107,8 @@ class World:
         self.executor = self.second_executor()
         self.wire = self.wires[-1]
         await self.executor.start()
+        for plan_id in self.followed:
+            self._follow(plan_id)
 
     def second_executor(self) -> Executor:
         """Another executor over the same store, with a wire of its own; not started."""
@@ -134,11 +138,42 @@ class World:
         steps: Sequence[StageStep] = (GatedStep(self),)
         return [CompositeServiceStage(name, steps) for name in names]
 
-    def restart(self) -> None:
-        """End gracefully, without waiting for stages, and start again."""
+    def _follow(self, plan_id: PlanId) -> None:
+        """Subscribe to a plan's events, from where the subscriber of the last life ended."""
+        seen, executor = self.followed[plan_id], self.executor
+
+        async def follow() -> None:
+            while not self.wire.cut:
+                try:
+                    async for event in executor.events(plan_id, since=len(seen)):
+                        seen.append(event)
+                except StoreUnavailableError:
+                    await self.clock.sleep(1)
+                else:
+                    return
+
+        self.followers.add(follower := self.loop.create_task(follow()))
+        follower.add_done_callback(self.followers.discard)
+
+    def restart(self, *, patient: bool = False, ok: bool = True) -> None:
+        """
+        End gracefully and start again.
+
+        Args:
+            patient: Stages that run may end; they do, and ``ok`` says how.
+        """
 
         async def body() -> None:
-            await self.executor.stop(finish_stages_within_seconds=0.0)
+            seconds = 5.0 if patient else 0.0
+            ending = asyncio.ensure_future(self.executor.stop(finish_stages_within_seconds=seconds))
+            if patient:
+                await self.clock.settle()
+                for key in list(self.gates):
+                    self.open_gate(key, ok=ok)
+            while not ending.done():
+                await self._settle()
+                await self.clock.advance(0.5)
+            await ending
             self.wire.cut = True
             await self._bury()
             await self._open(self.inner)
@@ -364,9 +399,14 @@ class World:
 
         self.loop.run_until_complete(body())
 
-    def note_plan(self, plan_id: PlanId, stages: Sequence[str], total: int) -> None:
+    def note_plan(
+        self, plan_id: PlanId, stages: Sequence[str], total: int, *, version: int = 42, source: int | None = None
+    ) -> None:
         """A plan was created: follow its events."""
-        self.stage_names[plan_id] = stages
+        self.versions[plan_id] = (version, source)
+        self.followed[plan_id] = []
+        self._follow(plan_id)
+        self.settle()
         self.events[plan_id] = []
         self.grammars[plan_id] = PlanGrammar(plan_id, total, dict.fromkeys(range(1, total + 1), stages))
 
