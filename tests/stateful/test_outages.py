@@ -33,10 +33,10 @@ def _create(world: World, *tenants: str, **options: object) -> PlanId:
 def test_a_step_that_cannot_read_its_pre_images_waits_and_the_task_goes_on(world: World) -> None:
     plan_id = _create(world, "a", "b", maxConcurrency=1)
     first = TaskKey(plan_id, 1)
-    world.wire.read_failures = 1
+    world.wire.failures["load_pre_images"] = 1
     world.open_gate(first, ok=True)
     world.settle()
-    assert world.wire.read_failures == 0, "the outage was met"
+    assert world.wire.failures["load_pre_images"] == 0, "the outage was met"
     assert world.gates[first].stage == "two"
 
 
@@ -47,7 +47,7 @@ def test_a_start_that_cannot_read_lets_go_of_the_lease_and_can_be_tried_again(wo
     async def die_and_fail_to_start() -> None:
         await before.stop()
         world.gates.clear()
-        world.wire.read_failures = 1
+        world.wire.failures["load_state"] = 1
         with pytest.raises(StoreUnavailableError):
             await before.start()
         driver = await world.inner.driver()
@@ -66,11 +66,11 @@ def test_a_follower_that_cannot_read_takes_over_when_it_can(world: World) -> Non
     follower = world.second_executor()
     world.loop.run_until_complete(follower.start())
     follower_wire = world.wires[-1]
-    follower_wire.read_failures = 1
+    follower_wire.failures["load_state"] = 1
     world.loop.run_until_complete(world.executor.stop())
     world.gates.clear()
     world.advance(1.0)
-    assert follower_wire.read_failures == 0, "the outage was met"
+    assert follower_wire.failures["load_state"] == 0, "the outage was met"
     assert follower.driving
     assert world.gates[TaskKey(plan_id, 1)].generation == 2
 
@@ -82,8 +82,9 @@ def test_a_line_that_starts_during_an_outage_resumes_what_it_held(world: World) 
         world.open_gate(key, ok=True)
     world.settle()
     assert not world.gates
-    world.wire.read_failures = 1
+    world.wire.failures["list_tasks"] = 1
     world.do(world.executor.facade.start_line())
+    assert world.wire.failures["list_tasks"] == 0, "the outage was met"
     assert {key: gate.stage for key, gate in world.gates.items()} == {
         TaskKey(plan_id, 1): "two",
         TaskKey(plan_id, 2): "two",

@@ -22,6 +22,7 @@ class Wire:
     Attributes:
         cut: Every call fails from now on, and what is on its way never comes back.
         commit_failures, read_failures: How many of the next calls find the store away.
+        failures: The same for one method by its name, whoever else reads meanwhile.
         failed: Failures since somebody looked.
         busy: Calls that have not come back.
     """
@@ -31,6 +32,7 @@ class Wire:
         self.cut = False
         self.commit_failures = 0
         self.read_failures = 0
+        self.failures: dict[str, int] = {}
         self.failed = 0
         self.busy = 0
         self.lease: DriverLease | None = None
@@ -65,6 +67,11 @@ class Wire:
     def _fail(self, name: str) -> None:
         if name in _NEVER_FAILS:
             return
+        if self.failures.get(name, 0):
+            self.failures[name] -= 1
+            self.failed += 1
+            message = f"{name} finds the store away (a test says so)"
+            raise StoreUnavailableError(message)
         if name == "commit":
             if self.commit_failures:
                 self.commit_failures -= 1
