@@ -6,6 +6,12 @@ until somebody repairs them:
 
     curl -X POST 'http://127.0.0.1:8700/control/repair'
     curl -X POST 'http://127.0.0.1:8700/control/break?tenants=t0003,t0004'
+
+And the gateways can be made to wait, so that a plan stands in the middle as long as you like: after so many more
+changes none follows, until it is let go.
+
+    curl -X POST 'http://127.0.0.1:8700/control/hold?after=150'
+    curl -X POST 'http://127.0.0.1:8700/control/release'
 """
 
 import argparse
@@ -46,6 +52,9 @@ class Instances:
         self.broken = broken
         self.warm_up_seconds = warm_up_seconds
         self.heard = 0
+        self.held = 0
+        self.hold_after: int | None = None
+        self.released = asyncio.Event()
 
     async def listen(self) -> None:
         """Follow every change that is announced."""
@@ -54,10 +63,13 @@ class Instances:
             async for message in channel.listen():
                 if message["type"] == "message":
                     change = json.loads(message["data"])
-                    warming_up.create_task(self.follow(change["tenantId"], change["stage"]))
                     self.heard += 1
+                    warming_up.create_task(self.follow(change["tenantId"], change["stage"]))
 
     async def follow(self, tenant: str, service: str) -> None:
+        if service == "gateway" and self.hold_after is not None and self.heard > self.hold_after:
+            self.held += 1
+            await self.released.wait()
         await asyncio.sleep(self.warm_up_seconds)
         if service == "gateway":
             entry = await self.redis.hget(f"tenant_config:{tenant}", "gateway")
@@ -73,14 +85,25 @@ class Instances:
 
     async def control(self, request: web.Request) -> web.Response:
         listed = {name for name in request.query.get("tenants", "").split(",") if name}
-        if request.match_info["what"] == "break":
-            self.broken |= listed
-        else:
-            self.broken -= listed or set(self.broken)
+        match request.match_info["what"]:
+            case "break":
+                self.broken |= listed
+            case "repair":
+                self.broken -= listed or set(self.broken)
+            case what:
+                self.let_go()
+                if what == "hold":
+                    self.hold_after = self.heard + int(request.query.get("after", "0"))
         return await self.state(request)
 
+    def let_go(self) -> None:
+        """Those that wait go on; whoever is held from now on waits for another word."""
+        self.released.set()
+        self.released = asyncio.Event()
+        self.held, self.hold_after = 0, None
+
     async def state(self, request: web.Request) -> web.Response:
-        return web.json_response({"broken": sorted(self.broken), "heard": self.heard})
+        return web.json_response({"broken": sorted(self.broken), "heard": self.heard, "held": self.held})
 
 
 async def seed(redis: Redis, count: int) -> None:
@@ -107,7 +130,7 @@ async def serve(options: argparse.Namespace) -> None:
     listening = asyncio.ensure_future(instances.listen())
     app = web.Application()
     app.router.add_get("/{unit}/{tenant}/{service}/health", instances.health)
-    app.router.add_post("/control/{what:break|repair}", instances.control)
+    app.router.add_post("/control/{what:break|repair|hold|release}", instances.control)
     app.router.add_get("/control", instances.state)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

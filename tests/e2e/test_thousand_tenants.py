@@ -29,6 +29,9 @@ PYTHON = sys.executable
 PLAN = 100
 STAGES = ["gateway", "routing"]
 CONCURRENCY = 50
+HEALTH_CHECK = '{"healthCheck": {}}'
+PATIENT_HEALTH_CHECK = '{"healthCheck": {"attempts": 100000}}'
+"""Of the gateways: they may be held as long as a test likes."""
 GREEN_VALUE = b'{"unit":"green","version":"42"}'
 
 pytestmark = pytest.mark.slow
@@ -60,13 +63,35 @@ class RedisFleet:
         return {name: value for name, value in found.items() if value}
 
     def repair(self) -> None:
-        request = urllib.request.Request(f"{self.health}/control/repair", method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert json.load(answer)["broken"] == []
+        assert self._control("repair")["broken"] == []
 
     def broken(self) -> set[str]:
+        return set(self._state()["broken"])
+
+    def hold(self, *, after: int) -> None:
+        """Gateways wait when so many more changes were heard; those that wait now go on."""
+        self._control(f"hold?after={after}")
+
+    def wait_until_held(self, program: Program) -> None:
+        """The plan stands in the middle, whatever the machine's speed."""
+        wait_until(
+            lambda: self._state()["held"] > 0 or not program.is_running, timeout_seconds=90, what="a gateway that waits"
+        )
+        assert program.is_running, program.tail()
+
+    def release(self) -> None:
+        self._control("release")
+
+    def _state(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.health}/control", timeout=10) as answer:
-            return set(json.load(answer)["broken"])
+            state: dict[str, Any] = json.load(answer)
+        return state
+
+    def _control(self, what: str) -> dict[str, Any]:
+        request = urllib.request.Request(f"{self.health}/control/{what}", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            state: dict[str, Any] = json.load(answer)
+        return state
 
 
 @contextmanager
@@ -82,6 +107,9 @@ def redis_fleet(server: str, example: Path, directory: Path, *, tenants: int, br
     ]
     log = directory / "serve.log"
     with running(argv, log=log, ready=lambda: "health at" in log.read_text()):
+        text = plan.read_text(encoding="utf-8")
+        assert text.count(HEALTH_CHECK) == len(STAGES)
+        plan.write_text(text.replace(HEALTH_CHECK, PATIENT_HEALTH_CHECK, 1), encoding="utf-8")
         yield RedisFleet(url, plan, log.read_text().rpartition("health at ")[2].strip())
 
 
@@ -132,8 +160,8 @@ def test_a_thousand_tenants_there_and_back(tmp_path: Path, redis_server: str, re
         failing = fleet.broken()
         assert len(failing) == broken
 
-        driver = pause_and_resume(switchover, monitor)
-        crash_twice(switchover, monitor, driver)
+        driver = pause_and_resume(switchover, fleet, monitor)
+        crash_twice(switchover, fleet, monitor, driver)
         assert len(monitor.writes) < 2 * tenants, "the crash came too late to be one in the middle"
 
         switchover("run", "plan.yaml", code=20)
@@ -162,11 +190,13 @@ def test_a_thousand_tenants_there_and_back(tmp_path: Path, redis_server: str, re
     assert stages_started(events) == 2 * tenants + broken
 
 
-def pause_and_resume(switchover: CommandLine, monitor: RedisMonitor) -> Program:
+def pause_and_resume(switchover: CommandLine, fleet: RedisFleet, monitor: RedisMonitor) -> Program:
     """Run, pause in the middle from a second process, resume from another one, which drives from then on."""
+    fleet.hold(after=150)
     first = switchover.start("run", "plan.yaml")
-    wait_for_writes(monitor, 150, first)
+    fleet.wait_until_held(first)
     switchover("pause", "--plan", str(PLAN))
+    fleet.release()
     switchover.wait_for_end(first, code=10)
     paused = switchover.plan(PLAN)
     assert paused["status"] == "PAUSED"
@@ -174,29 +204,26 @@ def pause_and_resume(switchover: CommandLine, monitor: RedisMonitor) -> Program:
     assert "RUNNING" not in paused["counts"]
     monitor.catch_up()
     at_rest = len(monitor.writes)
+    fleet.hold(after=50)
     second = switchover.start("resume", "--plan", str(PLAN))
-    wait_for_writes(monitor, at_rest + 1, second)
+    fleet.wait_until_held(second)
+    monitor.catch_up()
+    assert len(monitor.writes) > at_rest
     return second
 
 
-def crash_twice(switchover: CommandLine, monitor: RedisMonitor, driver: Program) -> None:
+def crash_twice(switchover: CommandLine, fleet: RedisFleet, monitor: RedisMonitor, driver: Program) -> None:
     """Kill the driver beside a second `run`, which takes over; then kill that one too, so that nobody drives."""
     standby = switchover.start("run", "plan.yaml")
     wait_for_output(standby, f"process {driver.pid}")
     assert driver.is_running, driver.tail()
     driver.kill()
-    monitor.catch_up()
-    wait_for_writes(monitor, len(monitor.writes) + 100, standby)
+    fleet.hold(after=100)
+    fleet.wait_until_held(standby)
     standby.kill()
+    fleet.release()
     monitor.catch_up()
     assert switchover.plan(PLAN)["status"] == "RUNNING"
-
-
-def wait_for_writes(monitor: RedisMonitor, count: int, program: Program) -> None:
-    wait_until(
-        lambda: len(monitor.writes) >= count or not program.is_running, timeout_seconds=90, what=f"{count} writes"
-    )
-    assert program.is_running, program.tail()
 
 
 def assert_on_green(contents: Mapping[str, bytes | dict[str, bytes]], tenants: int) -> None:
@@ -225,11 +252,13 @@ def test_three_hundred_tenants_in_files_there_and_back(tmp_path: Path) -> None:
         fleet.write_plan(tmp_path / "plan.json", plan_id=PLAN, concurrency=CONCURRENCY)
         before = fleet.contents()
 
+        fleet.hold_after = 20
         first = switchover.start("run", "plan.json")
         wait_until(
-            lambda: fleet.followed >= 20 or not first.is_running, timeout_seconds=60, what="20 services to be on green"
+            lambda: fleet.held or not first.is_running, timeout_seconds=60, what="a gateway that waits after 20 others"
         )
         switchover("pause", "--plan", str(PLAN))
+        fleet.hold_after = None
         switchover.wait_for_end(first, code=10)
 
         at_rest = fleet.followed

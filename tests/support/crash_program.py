@@ -53,7 +53,6 @@ class Life:
 
     Attributes:
         before, after: Kill itself right before, or right after, the commit with this number.
-        kill_after_seconds: Be killed from outside, at any instant.
         tenants: How many more tenants take part, with steps that do nothing.
         kill_at_done: Kill itself when so many tasks are settled.
     """
@@ -61,7 +60,6 @@ class Life:
     folder: str
     before: int = 0
     after: int = 0
-    kill_after_seconds: float = 0.0
     tenants: int = 0
     kill_at_done: int = 0
 
@@ -292,10 +290,6 @@ def serve() -> None:
             with contextlib.suppress(BaseException):
                 code = _one_life(life)
             os._exit(code)
-        if life.kill_after_seconds:
-            time.sleep(life.kill_after_seconds)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

@@ -18,6 +18,8 @@ from typing import Any
 
 BLUE, GREEN = 41, 42
 ROUNDS_TO_FOLLOW = 4
+PATIENT = 100_000
+"""Rounds of a health check that outlasts every test."""
 
 _NAMED_VERSION = re.compile(rb'"version"\s*:\s*"?(\d+)\b(?!\.)')
 _ENTRIES = (
@@ -44,6 +46,8 @@ class FileFleet:
         routing: Directory with a file per tenant.
         broken: Tenants whose green routing instance does not come up.
         at: What to do, once, at the moment when so many services have followed to green.
+        hold_after: No gateway follows to green once so many services have; None: all do.
+        held: Tenants whose gateway was kept from following.
     """
 
     directory: Path
@@ -51,6 +55,8 @@ class FileFleet:
     broken: set[str] = field(default_factory=set)
     url: str = ""
     at: dict[int, Callable[[], object]] = field(default_factory=dict)
+    hold_after: int | None = None
+    held: set[str] = field(default_factory=set)
     _served: dict[tuple[str, str], int] = field(default_factory=dict)
     _rounds: Counter[tuple[str, str]] = field(default_factory=Counter)
     _parsed: tuple[tuple[int, int], dict[str, Any]] | None = None
@@ -97,6 +103,8 @@ class FileFleet:
         key = tenant, stage
         named = self._named(tenant, stage)
         with self._lock:
+            if stage == "gateway" and named == GREEN and not self._may_follow(key):
+                return self._served.get(key, BLUE)
             if named != self._served.get(key, BLUE):
                 self._rounds[key] += 1
                 if self._rounds[key] > ROUNDS_TO_FOLLOW:
@@ -105,6 +113,13 @@ class FileFleet:
                     if act := self.at.pop(self.followed, None):
                         act()
             return self._served.get(key, BLUE)
+
+    def _may_follow(self, key: tuple[str, str]) -> bool:
+        """Whether a gateway on its way to green may arrive; the caller has the lock."""
+        if self.hold_after is None or self.followed < self.hold_after or self._served.get(key) == GREEN:
+            return True
+        self.held.add(key[0])
+        return False
 
     @property
     def followed(self) -> int:
@@ -144,7 +159,7 @@ class FileFleet:
                 "maxConcurrency": concurrency,
                 "health": {"interval": "150ms", "attempts": 15},
                 "services": [
-                    {"name": "gateway", "steps": [{"configUpdate": gateway}, {"healthCheck": {}}]},
+                    {"name": "gateway", "steps": [{"configUpdate": gateway}, {"healthCheck": {"attempts": PATIENT}}]},
                     {"name": "routing", "steps": [{"configUpdate": routing}, {"healthCheck": {}}]},
                 ],
                 "tenants": [
