@@ -255,7 +255,9 @@ def test_three_hundred_tenants_in_files_there_and_back(tmp_path: Path) -> None:
         fleet.hold_after = 20
         first = switchover.start("run", "plan.json")
         wait_until(
-            lambda: fleet.held or not first.is_running, timeout_seconds=60, what="a gateway that waits after 20 others"
+            lambda: bool(fleet.held) or not first.is_running,
+            timeout_seconds=60,
+            what="a gateway that waits after 20 others",
         )
         switchover("pause", "--plan", str(PLAN))
         fleet.hold_after = None
