@@ -8,6 +8,11 @@ Everything that can go wrong, on one screen.
     ├── NotFoundError               an id that nobody knows
     ├── TenantConflictError         another task of the tenant is live
     ├── TransitionError             the state machine refused (illegal, or a guard said no)
+    ├── AccessError                 who asks, or what they ask for, is not let in
+    │   ├── AuthenticationError         nobody knows who it is
+    │   │   └── TooManyAttemptsError        and too many tries came from the same address
+    │   ├── AccessDeniedError           the scope, or a tenant, is out of reach
+    │   └── InvalidAccessRequestError   a token cannot be made or changed like that
     ├── StageError                  a stage factory or catalogue gave something unusable
     │   └── StepError               a step failed: carries what becomes the FailureInfo
     │       ├── StaleGenerationError    the target holds a newer generation
@@ -58,6 +63,15 @@ class ErrorCode(StrEnum):
     ILLEGAL_STATE = "ILLEGAL_STATE"
     RETRY_LIMIT_EXCEEDED = "RETRY_LIMIT_EXCEEDED"
     SUPERSEDED = "SUPERSEDED"
+    # Access
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
+    SCOPE_MISSING = "SCOPE_MISSING"
+    TENANT_OUT_OF_REACH = "TENANT_OUT_OF_REACH"
+    CSRF_REFUSED = "CSRF_REFUSED"
+    INVALID_ACCESS_REQUEST = "INVALID_ACCESS_REQUEST"
+    TOKEN_EXISTS = "TOKEN_EXISTS"  # noqa: S105  # a code, no secret
+    UNKNOWN_TOKEN = "UNKNOWN_TOKEN"  # noqa: S105  # as above
     # Failures of steps and stages
     STALE_GENERATION = "STALE_GENERATION"
     HEALTH_CHECK_FAILED = "HEALTH_CHECK_FAILED"
@@ -129,6 +143,38 @@ class TransitionError(ExecutorError):
     """The state machine has no such edge, or its guard said no; nothing was changed."""
 
     code = ErrorCode.ILLEGAL_STATE
+
+
+class AccessError(ExecutorError):
+    """Who asks, or what they ask for, is not let in."""
+
+    code = ErrorCode.SCOPE_MISSING
+
+
+class AuthenticationError(AccessError):
+    """Nobody knows who asks: no credential, or none that is good. HTTP: 401."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+
+class TooManyAttemptsError(AuthenticationError):
+    """Too many logins failed from one address; ``retry_after_seconds`` says when the next one is open. HTTP: 429."""
+
+    code = ErrorCode.TOO_MANY_ATTEMPTS
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__(f"too many logins failed from this address; try again in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AccessDeniedError(AccessError):
+    """It is known who asks, and that they may not; ``code`` says whether scope, tenant or form is amiss. HTTP: 403."""
+
+
+class InvalidAccessRequestError(AccessError):
+    """A token cannot be made or changed like that. HTTP: 422, or 409 for TOKEN_EXISTS and ILLEGAL_STATE."""
+
+    code = ErrorCode.INVALID_ACCESS_REQUEST
 
 
 class StageError(ExecutorError):

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from switchover.domain.access import AccessToken, LoginSession
+from switchover.domain.audit import AuditEntry, AuditFilter, AuditRecord
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.policies import HealthCheckPolicy
@@ -195,6 +197,13 @@ class AnswerRequest:
     answer: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class AppendAudit:
+    """Tell the audit log of a write, in the commit that makes it."""
+
+    entry: AuditEntry
+
+
 Change = (
     AcquireLock
     | ReleaseLock
@@ -206,6 +215,7 @@ Change = (
     | KeepPreImage
     | SetLine
     | AnswerRequest
+    | AppendAudit
 )
 """What a commit changes beside plans, tasks and events."""
 
@@ -329,6 +339,77 @@ class DriverLease:
     epoch: int
 
 
+class AccessStore(ABC):
+    """
+    Who may come in, and what they did: tokens, sessions and the audit log.
+
+    It is a part of the execution store, open when that is, and needs no driver's lease: the command line makes a token
+    beside a running server. Whatever changes something takes the entry that tells of it, and both become durable
+    together or not at all. Raises what ``ExecutionStore`` raises.
+    """
+
+    @abstractmethod
+    async def put_token(self, token: AccessToken, audit: AuditEntry, *, first: bool = False) -> bool:
+        """
+        Keep a new token; False, and nothing is changed, when its name was ever used.
+
+        Args:
+            first: Also False when there is, or ever was, any token at all.
+        """
+
+    @abstractmethod
+    async def replace_token(self, token: AccessToken, audit: AuditEntry) -> bool:
+        """Write a token anew; False, and nothing is changed, unless its version follows the stored one."""
+
+    @abstractmethod
+    async def note_token_use(self, name: str, at: datetime) -> None:
+        """Move ``last_used_at`` forwards, never back; without effect on a token that nobody knows."""
+
+    @abstractmethod
+    async def find_token(self, digest: str) -> AccessToken | None:
+        """The token whose digest, or digest before the last rotation, is this one."""
+
+    @abstractmethod
+    async def load_token(self, name: str) -> AccessToken | None:
+        """The token of this name."""
+
+    @abstractmethod
+    async def list_tokens(self) -> Sequence[AccessToken]:
+        """All that ever were, by name."""
+
+    @abstractmethod
+    async def put_session(self, session: LoginSession, audit: AuditEntry) -> None:
+        """Keep a new session."""
+
+    @abstractmethod
+    async def find_session(self, digest: str) -> LoginSession | None:
+        """The session whose cookie has this digest."""
+
+    @abstractmethod
+    async def list_sessions(self) -> Sequence[LoginSession]:
+        """All that are kept, the newest first."""
+
+    @abstractmethod
+    async def end_sessions(self, session_ids: Sequence[str], audit: AuditEntry) -> int:
+        """Forget sessions; how many there were. When there are none nothing is changed, the log included."""
+
+    @abstractmethod
+    async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Tell of what changed nothing else: writes that were refused before they reached the engine."""
+
+    @abstractmethod
+    async def list_audit(self, wanted: AuditFilter, *, before: int | None, limit: int) -> Sequence[AuditRecord]:
+        """The log, the newest (highest number) first; ``before`` is an exclusive number."""
+
+    @abstractmethod
+    async def prune_access(self, *, sessions_before: datetime, audit_before: datetime | None) -> int:
+        """
+        Forget sessions that ended before the one moment and entries from before the other; how many entries.
+
+        Numbers of the log are never given again.
+        """
+
+
 class ExecutionStore(ABC):
     """
     Plans, tasks, events, tenants, requests: the truth.
@@ -344,6 +425,11 @@ class ExecutionStore(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Let go of everything, the driver's lease included; closing twice is fine."""
+
+    @property
+    @abstractmethod
+    def access(self) -> AccessStore:
+        """Tokens, sessions and the audit log, in the same place; the object may be asked for before ``open``."""
 
     # Driving
 

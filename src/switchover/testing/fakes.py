@@ -12,6 +12,7 @@ from switchover.domain.stage import PreImage
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.errors import StoreUnavailableError
 from switchover.spi import (
+    AccessStore,
     Clock,
     CommitResult,
     DriverInfo,
@@ -162,6 +163,11 @@ class FaultyStore(ExecutionStore):
 
     async def aclose(self) -> None:
         await self._pass("aclose", self.inner.aclose)
+
+    @property
+    def access(self) -> AccessStore:
+        """Of the store inside: nothing goes wrong there."""
+        return self.inner.access
 
     async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
         met = await self._meet("commit")

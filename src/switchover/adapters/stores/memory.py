@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, assert_never
 
+from switchover.adapters.stores.memory_access import AccessData, MemoryAccessStore
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
@@ -22,6 +23,7 @@ from switchover.errors import StoreClosedError, StoreConflictError
 from switchover.spi import (
     AcquireLock,
     AnswerRequest,
+    AppendAudit,
     BeginRun,
     Change,
     CommitResult,
@@ -142,6 +144,7 @@ class _Data:
     tenants: dict[TenantId, _Tenant] = field(default_factory=dict[TenantId, _Tenant])
     idempotency: dict[str, tuple[PlanId, str]] = field(default_factory=dict[str, tuple[PlanId, str]])
     requests: dict[int, Request] = field(default_factory=dict[int, Request])
+    access: AccessData = field(default_factory=AccessData)
     line: StopLine | None = None
     last_arrival: int = 0
     driver: DriverInfo | None = None
@@ -164,6 +167,7 @@ class MemoryExecutionStore(ExecutionStore):
         self._data: _Data = _Data() if beside is None else beside._data  # noqa: SLF001  # one class
         self._now = now or (lambda: datetime.now(UTC))
         self._is_open = False
+        self._access = MemoryAccessStore(self._data.access, self._check_open)
 
     async def open(self) -> None:
         self._is_open = True
@@ -171,6 +175,10 @@ class MemoryExecutionStore(ExecutionStore):
     async def aclose(self) -> None:
         self._is_open = False
         self._stop_driving()
+
+    @property
+    def access(self) -> MemoryAccessStore:
+        return self._access
 
     # Driving
 
@@ -320,6 +328,8 @@ class MemoryExecutionStore(ExecutionStore):
                 request = self._data.requests.get(change.request_id)
                 if request is not None and request.answer is None:
                     undo.put(self._data.requests, change.request_id, replace(request, answer=change.answer))
+            case AppendAudit():
+                undo.steps.append(self._data.access.append(change.entry))
             case _:
                 assert_never(change)
 

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TypeVar
 
 from switchover.adapters.stores.codec import encode_moment
+from switchover.adapters.stores.sqlite.access import SqliteAccessStore
 from switchover.adapters.stores.sqlite.checks import problems
 from switchover.adapters.stores.sqlite.connection import Database, transaction, tune_writer
 from switchover.adapters.stores.sqlite.driver_lock import DriverLock
@@ -70,6 +71,7 @@ class SqliteExecutionStore(ExecutionStore):
         self._reading: ConnectionThreads | None = None
         self._watch: sqlite3.Connection | None = None
         self._watch_lock = Lock()
+        self._access = SqliteAccessStore(read=self._read, write=self._write)
 
     @property
     def path(self) -> Path:
@@ -100,6 +102,10 @@ class SqliteExecutionStore(ExecutionStore):
         if writing is not None:
             await writing.stop()  # the last to close brings the journal into the database
         self._lock.release()
+
+    @property
+    def access(self) -> SqliteAccessStore:
+        return self._access
 
     # Driving
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 from switchover.adapters.stores.codec import decode_json, encode_config, encode_json, encode_moment
+from switchover.adapters.stores.sqlite import access
 from switchover.adapters.stores.sqlite.bulk import insert, update
 from switchover.adapters.stores.sqlite.rows import (
     EVENT_COLUMNS,
@@ -25,6 +26,7 @@ from switchover.adapters.stores.sqlite.rows import (
     task_values,
 )
 from switchover.adapters.stores.sqlite.tenants import TenantBook
+from switchover.domain.audit import AuditEntry
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TenantDeployConfigSnapshot, TenantId
@@ -32,6 +34,7 @@ from switchover.errors import StoreConflictError
 from switchover.spi import (
     AcquireLock,
     AnswerRequest,
+    AppendAudit,
     BeginRun,
     Change,
     Entry,
@@ -112,6 +115,7 @@ class BatchWriter:
         self._previous: dict[TaskKey, TenantDeployConfigSnapshot] = {}
         self._pre_images: list[KeepPreImage] = []
         self._answers: list[AnswerRequest] = []
+        self._audit: list[AuditEntry] = []
         self._lines: list[StopLine | None] = []
         self._named: set[TaskKey] = set()
 
@@ -141,6 +145,7 @@ class BatchWriter:
         self._update_aggregates()
         self._write_events()
         self._write_rest()
+        access.append(self._connection, self._audit)
         self._check_named()
         return tuple(self._book.granted)
 
@@ -227,6 +232,8 @@ class BatchWriter:
                 self._lines.append(change.line)
             case AnswerRequest():
                 self._answers.append(change)
+            case AppendAudit():
+                self._audit.append(change.entry)
             case _:
                 assert_never(change)
 
