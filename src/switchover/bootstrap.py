@@ -6,7 +6,6 @@ its requests to the one that does, reads and follows events like any other, and 
 """
 
 import asyncio
-import gc
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
@@ -149,7 +148,6 @@ class Executor:
         if self._driver is not None:
             await self._driver.stop(finish_stages_within_seconds=finish_stages_within_seconds)
             self._driver = self._local = None
-            gc.unfreeze()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -253,8 +251,6 @@ class Executor:
             with suppress(StorageError):
                 await self._release()
             raise
-        # What is alive now lives on: looking through all of it again and again is a sixth of what a stage costs.
-        gc.freeze()
         self._driver = driver
         self._local = LocalOperations(driver=driver, factory=self.factory, store=self.store, clock=self.clock)
         self._publisher.following = False

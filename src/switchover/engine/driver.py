@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from switchover.domain.policies import Policies
+from switchover.engine import garbage
 from switchover.engine.boundaries import Boundaries
 from switchover.engine.braking import BrakeService
 from switchover.engine.checkpoints import CheckpointService
@@ -78,6 +79,7 @@ class Driver:
     _boundaries: Boundaries = field(init=False)
     _deadlines: DeadlineScheduler = field(init=False)
     _executor: TaskExecutor = field(init=False)
+    _calm: bool = False
     _loops: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     def __post_init__(self) -> None:
@@ -133,6 +135,8 @@ class Driver:
 
     async def start(self) -> None:
         """Read what the store knows, and pick up the work."""
+        garbage.calm()
+        self._calm = True
         state = await self.store.load_state()
         self.last_arrival, self.last_plan_id = state.last_arrival, state.last_plan_id
         brakes = self.manager.brakes
@@ -174,6 +178,9 @@ class Driver:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self.commits.close()
+        if self._calm:
+            self._calm = False
+            garbage.restore()
 
     def next_plan_id(self) -> int:
         """A number that no plan has."""
