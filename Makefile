@@ -76,8 +76,8 @@ coverage: setup servers ## all tests with branch coverage; the report is in html
 bench: setup ## the benchmarks; ARGS=--quick only tries them out
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-crash: setup servers ## kill processes at every commit point, restart, compare
-	@$(PYTEST) -m crash $(ARGS)
+crash: setup ## kill 500 processes at every kind of place, restart, judge; one case again: ARGS="--case crowd:42"
+	@$(BIN)/python -m tests.campaigns.crash $(ARGS)
 
 # --- upkeep -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from switchover import TenantDeployConfig
 from switchover.bootstrap import open_executor
 from switchover.domain.stage import StageStep, TaskRuntimeContext, TaskStage
 from switchover.stages.service import CompositeServiceStage
-from tests.support.crash_program import append
+from tests.campaigns.crash.stages import append
 
 STAGES = ("one", "two")
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from switchover.adapters.stores.sqlite.connection import transaction
+from switchover.adapters.stores.sqlite.connection import roll_back, transaction
 from switchover.errors import StoreUnusableError
 
 APPLICATION_ID: Final = 0x53774F76
@@ -47,8 +47,13 @@ def check_ownership(connection: sqlite3.Connection, path: Path, newest: int) -> 
     Raises:
         StoreUnusableError: It is not.
     """
-    application = _pragma(connection, "application_id")
-    version = _pragma(connection, "user_version")
+    connection.execute("BEGIN")  # one instant: another process may be about to make the schema
+    try:
+        tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+        application = _pragma(connection, "application_id")
+        version = _pragma(connection, "user_version")
+    finally:
+        roll_back(connection)
     if application == APPLICATION_ID:
         if version > newest:
             message = (
@@ -57,7 +62,6 @@ def check_ownership(connection: sqlite3.Connection, path: Path, newest: int) -> 
             )
             raise StoreUnusableError(message)
         return
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application or version or tables:
         message = (
             f"{path} is a database of another program ({tables} tables and indexes, application id {application}), so "

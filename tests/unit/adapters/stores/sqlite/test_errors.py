@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from switchover.adapters.stores.sqlite import SqliteExecutionStore
 from switchover.adapters.stores.sqlite.connection import Database, transaction
+from switchover.adapters.stores.sqlite.schema import check_ownership, migrate, migrations
 from switchover.errors import (
     StorageError,
     StoreClosedError,
@@ -352,3 +353,19 @@ async def test_files_are_not_shared_with_other_databases(tmp_path: Path) -> None
     for one in stores:
         await one.aclose()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.db", "a.db.driver", "b.db", "b.db.driver"]
+
+
+def test_a_schema_that_another_process_makes_meanwhile_is_no_foreign_one(path: Path) -> None:
+    """Two processes open a new file: what one sees of the other's work is all of it, or nothing."""
+    steps = migrations()
+
+    def meanwhile(statement: str) -> None:
+        if "user_version" not in statement:
+            return
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with closing(other), suppress(sqlite3.OperationalError):  # it has to wait until the look is over, as it should
+            migrate(other, steps)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.set_trace_callback(meanwhile)
+        check_ownership(connection, path, steps[-1].number)
