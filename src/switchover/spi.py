@@ -49,7 +49,7 @@ class Clock(Protocol):
         """Seconds that only ever rise; for waiting and measuring."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait; not at all when ``seconds`` is zero or less."""
         ...
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 
 class SystemClock:
@@ -18,7 +20,11 @@ class SystemClock:
         """Seconds that only ever rise."""
         return time.monotonic()
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait; not at all when ``seconds`` is zero or less."""
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+        # Not a coroutine of its own around the one that sleeps: twenty thousand tasks may be in it at once.
+        return asyncio.sleep(seconds) if seconds > 0 else _no_wait()
+
+
+async def _no_wait() -> None:
+    """Ended as soon as it is awaited."""

@@ -4,8 +4,10 @@ The JSON shape of configurations: camelCase outside, snake_case inside, and noth
 Source: behaviour, section 2 (the inbound contract).
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
@@ -55,9 +57,9 @@ def config_from_dict(data: Mapping[str, Any]) -> TenantDeployConfigSnapshot:
         tenant_id=data["tenantId"],
         deploy_unit_id=data["deployUnitId"],
         deploy_unit_version=data["deployUnitVersion"],
-        deploy_unit_name=get("deployUnitName"),
+        deploy_unit_name=_shared(get("deployUnitName")),
         network_endpoints=tuple([endpoint_from_dict(item) for item in endpoints]) if endpoints else (),
-        nacos_name_space=get("nacosNameSpace"),
+        nacos_name_space=_shared(get("nacosNameSpace")),
         default_flag=get("defaultFlag"),
         called_number_rules=get("calledNumberRules"),
         trunk_group=get("trunkGroup"),
@@ -67,14 +69,20 @@ def config_from_dict(data: Mapping[str, Any]) -> TenantDeployConfigSnapshot:
     )
 
 
+def _shared(text: str | None) -> str | None:
+    # The same few names come with every config of a plan: one copy of each is enough.
+    return None if text is None else sys.intern(text)
+
+
 def endpoint_from_dict(data: Mapping[str, str | None]) -> NetworkEndpointSnapshot:
     """Rebuild what ``endpoint_to_dict`` wrote (nulls may be missing)."""
     get = data.get
-    return NetworkEndpointSnapshot(
-        key=get("key"),
-        value=get("value"),
-        source_ip=get("sourceIp"),
-        source_domain=get("sourceDomain"),
-        target_ip=get("targetIp"),
-        target_domain=get("targetDomain"),
+    return _endpoint(
+        get("key"), get("value"), get("sourceIp"), get("sourceDomain"), get("targetIp"), get("targetDomain")
     )
+
+
+@lru_cache(maxsize=1024)
+def _endpoint(*texts: str | None) -> NetworkEndpointSnapshot:
+    """Tenants of one deploy unit mostly have the same endpoints: one copy of each is enough."""
+    return NetworkEndpointSnapshot(**dict(zip(ENDPOINT_NAMES, texts, strict=True)))

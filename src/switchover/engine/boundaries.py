@@ -8,6 +8,7 @@ Each function is one decision without an await: it takes a record, changes it th
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import structlog
 
@@ -54,11 +55,16 @@ def work_of(record: TaskRecord) -> Work | None:
     task = record.task
     if task.status is TaskStatus.RUNNING:
         index = task.next_stage
-        return None if index is None else Work(index, restoring=False)
+        return None if index is None else _work(index, restoring=False)
     if task.status is TaskStatus.ROLLING_BACK:
         index = task.next_rollback_stage
-        return None if index is None else Work(index, restoring=True)
+        return None if index is None else _work(index, restoring=True)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _work(index: int, *, restoring: bool) -> Work:
+    return Work(index, restoring)
 
 
 class Boundaries:

@@ -6,8 +6,9 @@ inside a stage can be paused or cancelled. However a run ends, its heartbeat end
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -31,6 +32,8 @@ StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
 
 class StoredPreImages:
     """The pre-images of one stage of one task: durable before ``keep`` returns."""
+
+    __slots__ = ("_clock", "_commits", "_kept", "_record", "_stage", "_store")
 
     def __init__(
         self, store: ExecutionStore, commits: GroupCommit, clock: Clock, record: TaskRecord, stage: str
@@ -112,9 +115,11 @@ class TaskExecutor:
             services=self.services,
         )
 
-    async def run(self, plan: PlanRecord, record: TaskRecord, number: int, started: asyncio.Future[None]) -> None:
+    def run(
+        self, plan: PlanRecord, record: TaskRecord, number: int, started: asyncio.Future[None]
+    ) -> Coroutine[Any, Any, None]:
         """
-        Run until the task gives its slot back.
+        The run of a task, until it gives its slot back, or until this process may write no more.
 
         A task may be paused and resumed again before this run has noticed that it is over: then another run has the
         task, and this one must not touch it (lesson 1). That is what ``number`` is for.
@@ -122,28 +127,8 @@ class TaskExecutor:
         Args:
             number: Of this run; the record's own moves on with the next one.
             started: The commit that began the run; nothing happens before it is durable.
-
-        Raises:
-            StorageError: This process may write no more; the task stays as it is in the store.
         """
-        await started
-        deadline = self.deadlines.take()
-        run = _Run(self, plan, record, deadline)
-        try:
-            while (work := self._next(record, number)) is not None:
-                # A rollback that begins at a boundary is a run of its own: its first heartbeat comes an interval later.
-                generation = record.task.generation
-                with self.heartbeat.running(record):
-                    while work is not None and record.task.generation == generation:
-                        failure = await run.attempt(work)
-                        await run.conclude(work, failure)
-                        work = self._next(record, number)
-        finally:
-            self.deadlines.give_back(deadline)
-
-    def _next(self, record: TaskRecord, number: int) -> Work | None:
-        """What the run does next; None when it is over."""
-        return work_of(record) if record.run == number and not self.stopping else None
+        return _Run(self, plan, record, number).whole(started)
 
     def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
         try:
@@ -175,27 +160,66 @@ async def _not_running(step: StageStep) -> None:
 class _Run:
     """One run of one task: its deadline, and where it is."""
 
-    def __init__(self, executor: TaskExecutor, plan: PlanRecord, record: TaskRecord, deadline: Deadline) -> None:
+    __slots__ = ("_deadline", "_executor", "_number", "_plan", "_record", "_step")
+
+    def __init__(self, executor: TaskExecutor, plan: PlanRecord, record: TaskRecord, number: int) -> None:
         self._executor = executor
         self._plan = plan
         self._record = record
-        self._deadline = deadline
+        self._number = number
         self._step: str | None = None
+        self._deadline: Deadline
 
-    def conclude(self, work: Work, failure: FailureInfo | None) -> asyncio.Future[None]:
-        """Decide what follows; done when that is durable."""
-        plan, record, boundaries = self._plan, self._record, self._executor.boundaries
-        if work.restoring:
-            if failure is None:
-                return boundaries.stage_restored(plan, record, work.index)
-            return boundaries.stage_not_restored(plan, record, work.index, failure)
-        if failure is None:
-            return boundaries.stage_succeeded(plan, record, work.index)
-        return boundaries.stage_failed(plan, record, work.index, failure)
+    async def whole(self, started: asyncio.Future[None]) -> None:
+        """
+        From its start to its end.
 
-    async def attempt(self, work: Work) -> FailureInfo | None:
-        """Run or restore one stage; why that failed, if it did."""
+        This is one coroutine and not a nest of them, because there are as many as there are running tasks, and each
+        level costs memory while a step waits, and time whenever it goes on.
+        """
+        executor, record = self._executor, self._record
+        deadline = self._deadline = executor.deadlines.take()
+        try:
+            await started
+            del started
+            while (work := self._next()) is not None:
+                # A rollback that begins at a boundary is a run of its own: its first heartbeat comes an interval later.
+                generation = record.task.generation
+                with executor.heartbeat.running(record):
+                    while work is not None and record.task.generation == generation:
+                        stage, context = self._enter(work)
+                        failure: FailureInfo | None = None
+                        try:
+                            if work.restoring:
+                                await stage.rollback.rollback(record.task, context)
+                            else:
+                                for step in stage.steps:
+                                    await self._run_step(step)
+                        except StorageError:
+                            raise
+                        except asyncio.CancelledError:
+                            if _is_cancelled():
+                                raise
+                            # Nobody ended the run: a library cancelled what the step waited for, a failure like others.
+                            error = StageError("it was cancelled by what it waited for", code=ErrorCode.STEP_FAILED)
+                            failure = self._failure(error, stage)
+                        except Exception as error:  # noqa: BLE001  # the stage loop: whatever a step raises fails the stage
+                            failure = self._failure(error, stage)
+                        await self._conclude(work, failure)
+                        work = self._next()
+        except StorageError as error:
+            _log.warning("a run ends here, the store has it as it was", task_id=record.task.task_id, error=str(error))
+        finally:
+            executor.deadlines.give_back(deadline)
+
+    def _next(self) -> Work | None:
+        """What the run does next; None when it is over."""
         record = self._record
+        return work_of(record) if record.run == self._number and not self._executor.stopping else None
+
+    def _enter(self, work: Work) -> tuple[TaskStage, TaskRuntimeContext]:
+        """Make the context that of the stage."""
+        executor, record = self._executor, self._record
         stages, context = record.stages, record.runtime
         assert stages is not None  # noqa: S101  # prepare() came first
         assert context is not None  # noqa: S101  # prepare() came first
@@ -206,25 +230,23 @@ class _Run:
         context.generation = record.task.generation
         context.rolling_back = work.restoring
         context.config = self._config(work)
-        executor = self._executor
         context.pre_images = StoredPreImages(executor.store, executor.commits, executor.clock, record, stage.name)
-        try:
-            if work.restoring:
-                await stage.rollback.rollback(record.task, context)
-            else:
-                for step in stage.steps:
-                    await self._run_step(step)
-        except StorageError:
-            raise
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            # Nobody ended the run: a library cancelled what the step waited for, which is a failure like any other.
-            error = StageError("it was cancelled by what it waited for", code=ErrorCode.STEP_FAILED)
-            return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor.clock.now())
-        except Exception as error:  # noqa: BLE001  # the stage loop: whatever a step raises fails the stage
-            return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=executor.clock.now())
-        return None
+        return stage, context
+
+    def _failure(self, error: Exception, stage: TaskStage) -> FailureInfo:
+        record, now = self._record, self._executor.clock.now()
+        return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=now)
+
+    def _conclude(self, work: Work, failure: FailureInfo | None) -> asyncio.Future[None]:
+        """Decide what follows; done when that is durable."""
+        plan, record, boundaries = self._plan, self._record, self._executor.boundaries
+        if work.restoring:
+            if failure is None:
+                return boundaries.stage_restored(plan, record, work.index)
+            return boundaries.stage_not_restored(plan, record, work.index, failure)
+        if failure is None:
+            return boundaries.stage_succeeded(plan, record, work.index)
+        return boundaries.stage_failed(plan, record, work.index, failure)
 
     def _config(self, work: Work) -> TenantDeployConfigSnapshot:
         previous = self._record.previous

@@ -4,7 +4,7 @@ Python's collector of cyclic garbage, made calmer while this process drives.
 A driver makes many small objects and hardly any cycle: nearly all of what it lets go of is freed at once, by reference
 counts. The collector, left as it is, would look through everything that twenty thousand running tasks are made of
 again and again, and find nothing: that was two thirds of all the time. So what is alive when the driving begins is set
-aside, and what is made later is looked through a tenth as often. It is still looked through, because steps are users'
+aside, and what is made later is looked through much less often. It is still looked through, because steps are users'
 code and may well make cycles.
 
 Source: docs/explanation/performance.md.
@@ -13,7 +13,7 @@ Source: docs/explanation/performance.md.
 import gc
 from typing import Final
 
-_YOUNG: Final = 10_000
+_YOUNG: Final = 50_000
 """Objects made and not freed before the collector looks at the young ones; Python's own number is 700."""
 
 _drivers = 0

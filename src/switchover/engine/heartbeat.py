@@ -4,20 +4,27 @@ HeartbeatScheduler: one loop beats for every running task.
 The interval is the same for all, so whoever was served last is due last: a dict in insertion order is the whole queue.
 """
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from switchover.engine.alarm import Alarm
 from switchover.engine.records import TaskRecord
 from switchover.spi import Clock
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Beating:
-    """One run that is alive."""
+class Beating:
+    """One run that is alive; the context in which it beats."""
 
-    record: TaskRecord
+    __slots__ = ("_scheduler", "record")
+
+    def __init__(self, scheduler: "HeartbeatScheduler", record: TaskRecord) -> None:
+        self._scheduler = scheduler
+        self.record = record
+
+    def __enter__(self) -> None:
+        self._scheduler.begin(self)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._scheduler.end(self)
 
 
 class HeartbeatScheduler:
@@ -32,23 +39,25 @@ class HeartbeatScheduler:
         self._clock = clock
         self._interval = interval_seconds
         self._beat = beat
-        self._due: dict[_Beating, float] = {}
+        self._due: dict[Beating, float] = {}
         self._alarm = Alarm(clock)
         self.lag_seconds = 0.0
         """How late the last heartbeat was."""
 
-    @contextmanager
-    def running(self, record: TaskRecord) -> Generator[None]:
+    def running(self, record: TaskRecord) -> Beating:
         """Beat for the task while the context is open; the first beat comes one interval after it was opened."""
+        # One run of a task may end a moment after the next one has begun: each has its own place.
+        return Beating(self, record)
+
+    def begin(self, beating: Beating) -> None:
+        """Used by the context."""
         if not self._due:
             self._alarm.ring()
-        # One run of a task may end a moment after the next one has begun: each has its own place.
-        beating = _Beating(record)
         self._due[beating] = self._clock.monotonic() + self._interval
-        try:
-            yield
-        finally:
-            self._due.pop(beating, None)
+
+    def end(self, beating: Beating) -> None:
+        """Used by the context."""
+        self._due.pop(beating, None)
 
     def __len__(self) -> int:
         return len(self._due)

@@ -39,6 +39,8 @@ _PAGE = 5_000
 _LEAST_REACH = 32
 _MOST_REACH = 512
 _READ_AGAIN_SECONDS = 0.5
+_MOST_STARTS = 64
+"""In one turn of the loop: while the first of a thousand are made durable, the next ones are decided."""
 
 
 class TaskScheduler:
@@ -188,7 +190,7 @@ class TaskScheduler:
             del self._queues[plan.plan.plan_id]
             return
         queue.fill()
-        free = plan.plan.rules.max_concurrency - plan.occupied_slots
+        free = min(plan.plan.rules.max_concurrency - plan.occupied_slots, _MOST_STARTS)
         looked_at: dict[int, Place] = {}
         stale: list[Place] = []
         admission = admit(
@@ -207,18 +209,21 @@ class TaskScheduler:
             self._start(plan, self._residents.tasks[TaskKey(plan.plan.plan_id, ordinal)])
         queue.fill()
         self._load_near(plan, queue)
+        if len(admission.starts) == _MOST_STARTS:
+            self.wake(plan)
 
     def _candidates(
         self, plan: PlanRecord, queue: PlanQueue, looked_at: dict[int, Place], stale: list[Place]
     ) -> Iterator[Candidate]:
         """Waiting tasks in order, as far as they are loaded; what does not wait any more is noted as stale."""
+        plan_id, tasks = plan.plan.plan_id, self._residents.tasks
         plan_starts, line_stopped = plan.plan.starts_tasks, self._brakes.line_stopped
         for place in queue.near:
             if line_stopped and place.queue is not QueueClass.ROLLBACK:
                 return
             if not plan_starts and not place.own_request:
                 continue
-            record = self._residents.tasks.get(TaskKey(plan.plan.plan_id, place.ordinal))
+            record = tasks.get(TaskKey(plan_id, place.ordinal))
             if record is None:
                 return
             task = record.task
@@ -259,13 +264,7 @@ class TaskScheduler:
     def launch(self, plan: PlanRecord, record: TaskRecord, started: asyncio.Future[None]) -> None:
         """Hand a run to the runtime."""
         record.run += 1
-        self._launch(record.task.key, self._run(plan, record, record.run, started))
-
-    async def _run(self, plan: PlanRecord, record: TaskRecord, run: int, started: asyncio.Future[None]) -> None:
-        try:
-            await self._executor.run(plan, record, run, started)
-        except StorageError as error:
-            _log.warning("a run ends here, the store has it as it was", task_id=record.task.task_id, error=str(error))
+        self._launch(record.task.key, self._executor.run(plan, record, record.run, started))
 
     # Loading
 
@@ -275,7 +274,8 @@ class TaskScheduler:
             return
         tasks = self._residents.tasks
         wanted = queue.near if plan.plan.starts_tasks else [place for place in queue.near if place.own_request]
-        missing = [key for place in wanted if (key := TaskKey(plan_id, place.ordinal)) not in tasks]
+        # A plain tuple equals a key, and takes a tenth of the time to make.
+        missing = [TaskKey(plan_id, place.ordinal) for place in wanted if (plan_id, place.ordinal) not in tasks]
         # Half a reach ahead is early enough, and halves the number of reads.
         if not missing or (len(wanted) - len(missing) > len(wanted) // 2 and missing[0].ordinal != wanted[0].ordinal):
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import copy_context
 from typing import Any
 
 from switchover.domain.task import TaskKey
@@ -12,16 +13,19 @@ class EmbeddedRuntime:
     """Owns the asyncio task of every run; runs end by themselves, or when it is finished."""
 
     def __init__(self) -> None:
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: dict[asyncio.Task[None], TaskKey] = {}
+        # One for all runs: each of them would keep its own until it ends.
+        self._context = copy_context()
+        self._on_end = self._ended
 
     def __len__(self) -> int:
         return len(self._runs)
 
     def launch(self, key: TaskKey, run: Coroutine[Any, Any, None]) -> None:
         """Carry out a run, beginning with the next turn of the loop."""
-        task = asyncio.ensure_future(run)
-        self._runs.add(task)
-        task.add_done_callback(lambda done: self._ended(key, done))
+        task = asyncio.get_running_loop().create_task(run)
+        self._runs[task] = key
+        task.add_done_callback(self._on_end, context=self._context)
 
     async def finish(self, clock: Clock, seconds: float) -> None:
         """Wait for runs to end, but no longer than this; then interrupt them."""
@@ -37,8 +41,8 @@ class EmbeddedRuntime:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
 
-    def _ended(self, key: TaskKey, done: asyncio.Task[None]) -> None:
-        self._runs.discard(done)
+    def _ended(self, done: asyncio.Task[None]) -> None:
+        key = self._runs.pop(done)
         if not done.cancelled() and (error := done.exception()) is not None:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"the run of task {key.task_id} ended with an error", "exception": error, "task": done}

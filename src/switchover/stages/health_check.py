@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import orjson
@@ -173,7 +174,11 @@ class HealthCheckStep:
         passed = 0
         failures: list[_Failure] = []
         for attempt in range(1, plan.attempts + 1):
-            found = [failure for url in plan.urls if (failure := await _ask(url, plan, services)) is not None]
+            found: list[_Failure] = []
+            for url in plan.urls:
+                failure = await _ask(url, plan, services)
+                if failure is not None:
+                    found.append(failure)
             if found:
                 passed, failures = 0, found
                 context.log.debug("health round failed", round=attempt, of=plan.attempts, failing=len(found))
@@ -277,6 +282,7 @@ def _predicate(policy: HealthCheckPolicy) -> Callable[[Mapping[str, object]], st
     return judge
 
 
+@lru_cache(maxsize=256)  # tenants that go to the same version share one: each is half a kilobyte
 def _comparison(version_key: str, version: str) -> Callable[[Mapping[str, object]], str | None]:
     path = compile_json_path(version_key)
 
