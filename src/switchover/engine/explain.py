@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from switchover.domain.admission import Candidate, QueueClass, WaitReason, blocking_reason, queue_class
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import Operation, TaskAggregate, TaskKey, TaskStatus, TenantId
+from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY
 from switchover.spi import ExecutionStore, Hold, StopLine, StoredTask
 
 
@@ -169,9 +170,9 @@ def _not_waiting(facts: _Facts, task: TaskAggregate) -> tuple[str, str, str]:
             )
         return "PAUSED", f"it is paused before stage {task.current_stage}", f"`switchover resume --tenant {tenant_id}`"
     failure = "" if task.failure_info is None else f": {task.failure_info.message}"
+    retry = f"`switchover retry --tenant {tenant_id}`; or " if facts.plan.status in PLAN_STATUSES_FOR_RETRY else ""
     moves = {
-        TaskStatus.FAILED: f"mend the cause, then `switchover retry --tenant {tenant_id}`; or "
-        f"`switchover rollback --tenant {tenant_id}`",
+        TaskStatus.FAILED: f"mend the cause, then {retry}`switchover rollback --tenant {tenant_id}`",
         TaskStatus.ROLLBACK_FAILED: f"mend the cause, then `switchover rollback --tenant {tenant_id}`",
     }
     return "NOT_WAITING", f"it is {task.status}{failure}", moves.get(task.status, "")

@@ -75,6 +75,12 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
     return command
 
 
+def add_verb(app: typer.Typer, function: Callable[..., ExitCode]) -> None:
+    """Make a verb of it that is called like the function; the list of verbs says the same as the verb's own help."""
+    name = function.__name__.replace("_", "-")
+    app.command(name, help=function.__doc__, short_help=function.__doc__)(verb(function))
+
+
 def place_of(ctx: typer.Context) -> Place:
     """What was given in front of the verb."""
     found = ctx.find_root().obj

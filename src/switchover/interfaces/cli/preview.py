@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING, Any
 
-from switchover.domain.plan import HealthSettings, OnConflict
+from switchover.domain.plan import HealthSettings, OnConflict, OnFailure
 from switchover.domain.stage import StageStep
 from switchover.domain.task import TenantDeployConfigSnapshot, TenantId
 from switchover.domain.wire import CONFIG_NAMES, endpoint_to_dict
@@ -14,7 +14,7 @@ from switchover.factory import Draft, StoreFacts
 from switchover.interfaces.cli.findings import counted
 from switchover.interfaces.cli.output import Column
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import elapsed
+from switchover.interfaces.cli.texts import elapsed, on_failure
 from switchover.stages.steps import HealthCheckStep
 
 if TYPE_CHECKING:
@@ -138,11 +138,11 @@ class Preview:
         return [
             ("plan", "its id is assigned when it is created" if draft.plan_id is None else draft.plan_id),
             ("name", draft.name),
-            ("tenants", f"{len(self.tenants):,}: {states}"),
+            ("tenants", f"{len(self.tenants):,}, {states}"),
             ("stages", ", ".join(self.stages)),
             ("concurrency", f"{rules.max_concurrency} at once"),
             ("on conflict", rules.on_conflict),
-            ("on failure", f"rollback {rules.on_failure}; up to {rules.max_retry} times a retry"),
+            ("on failure", on_failure(automatic=rules.on_failure is OnFailure.AUTO, retries=rules.max_retry)),
             ("worst case", f"{elapsed(self.worst_case_seconds)}, if every stage takes as long as it may"),
             ("findings", counted(self.findings)),
             (

@@ -213,7 +213,7 @@ class PlainScreen:
 
 def _waits(look: TaskLook, place: Place) -> str:
     waits = look.waits
-    if waits is None:
+    if waits is None or waits.cause == "ORDER":  # which passes by itself in a moment
         return ""
     return f"{waits.reason}; {place.with_place(waits.next_move)}" if waits.next_move else waits.reason
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from switchover.domain.plan import PlanAggregate, PlanStatus
 from switchover.domain.task import PlanId, TaskAggregate, TaskStatus
+from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY
 from switchover.interfaces.cli.looking import FAILURES, Look, PlanLook
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.texts import count, elapsed, printable
@@ -29,9 +30,10 @@ class _Cause:
 async def summary(executor: "Executor", look: Look, place: Place) -> list[str]:
     """The lines, one paragraph each."""
     if not isinstance(look, PlanLook):
-        return _of_task(look.task, place)
-    plan = look.plan
+        plan = await executor.store.load_plan(look.task.plan_id)
+        return _of_task(look.task, place, retried=plan is not None and plan.status in PLAN_STATUSES_FOR_RETRY)
     lines = [_headline(look)]
+    plan = look.plan
     if any(plan.count(status) for status in FAILURES):
         lines += await _causes(executor, plan.plan_id, place)
     if plan.status.is_settled:
@@ -95,7 +97,7 @@ def _next_moves(plan: PlanAggregate, place: Place) -> list[str]:
     moves: list[tuple[str, str]] = []
     if unrestored:
         moves.append((place.command("rollback", "--plan", number), "restore what is not restored yet"))
-    if failed and plan.status is not PlanStatus.CANCELLED:
+    if failed and plan.status in PLAN_STATUSES_FOR_RETRY:
         moves.append((place.command("retry", "--plan", number), "run the failed tasks again from their checkpoints"))
     if failed and not unrestored:
         moves.append(
@@ -127,14 +129,14 @@ async def _paused(executor: "Executor", plan: PlanAggregate, place: Place) -> li
     ]
 
 
-def _of_task(task: TaskAggregate, place: Place) -> list[str]:
+def _of_task(task: TaskAggregate, place: Place, *, retried: bool) -> list[str]:
     lines = [stands(task)]
     if task.failure_info is not None:
         lines.append(f"{task.failure_info.error_code}: {printable(place.with_place(task.failure_info.message))}")
     moves: list[tuple[str, str]] = []
     if task.is_idle:
         moves.append((place.command("resume", "--tenant", task.tenant_id), "go on"))
-    elif task.status is TaskStatus.FAILED:
+    elif task.status is TaskStatus.FAILED and retried:
         moves.append((place.command("retry", "--tenant", task.tenant_id), "run it again from its checkpoint"))
     if task.status in FAILURES:
         moves.append((place.command("rollback", "--tenant", task.tenant_id), "bring the tenant back"))

@@ -35,6 +35,12 @@ def elapsed(seconds: float) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str | None = None) -> str:
     """``1 task``, ``1,200 tasks``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def on_failure(*, automatic: bool, retries: int) -> str:
+    """What a plan does with a task that fails."""
+    done = "it is rolled back at once" if automatic else "it stays as it is until somebody retries it or rolls it back"
+    return f"{done}; at most {count(retries, 'retry', 'retries')}"

@@ -212,7 +212,7 @@ def _task_lines(look: TaskLook, place: Place, width: int, *, fancy: bool) -> "li
     lines = [*_beside(title, driven_by(look), width), stages]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
-    if look.waits is not None and not look.at_rest:
+    if look.waits is not None and look.waits.cause != "ORDER" and not look.at_rest:
         move = f"; {place.with_place(look.waits.next_move)}" if look.waits.next_move else ""
         lines.append(Text(printable(f"{look.waits.reason}{move}"), style="yellow"))
     if task.failure_info is not None:

@@ -42,11 +42,10 @@ WRONG = [
     ("retry", "--plan", "1", "--wait", "--no-wait"),
     ("rollback",),
     ("adopt",),
-    ("hold", "--tenant", "a"),
     ("hold", "--reason", "x"),
     ("hold", "--tenant", "a", "--reason", "  "),
     ("unhold", "--tenant", "a"),
-    ("stop-line",),
+    ("stop-line", "--reason", " "),
     ("events", "--plan", "1", "--task", "1-1"),
     ("events", "--follow", "-o", "json"),
     ("watch", "1", "--timeout", "soon"),
@@ -166,3 +165,15 @@ def test_a_reader_that_has_enough_is_no_error(monkeypatch: pytest.MonkeyPatch, t
 def test_what_is_said_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     failing.say("no \x1b[2Jsuch\nthing")
     assert capsys.readouterr().err == "switchover: no  [2Jsuch thing\n"
+
+
+def test_the_list_of_verbs_cuts_nothing_off(call: Call) -> None:
+    told = " ".join(call("--help").output.partition("Commands:")[2].split())
+    assert "..." not in told
+    assert "hold Start nothing more for a tenant, and refuse new plans for it, until the hold is lifted." in told
+
+
+@pytest.mark.parametrize("words", [("run",), ("get", "plans"), ("get", "tasks"), ("plan",), ("hold",), ("stop-line",)])
+def test_help_names_what_an_option_takes_in_words(call: Call, words: tuple[str, ...]) -> None:
+    options = call(*words, "--help").output.partition("Options:")[2]
+    assert not [kind for kind in ("<str>", "<int", "<list") if kind in options]

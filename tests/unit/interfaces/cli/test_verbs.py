@@ -173,3 +173,29 @@ def test_events_at_the_terminal_are_lines(ran: Call) -> None:
     assert len(lines) == len(ran("events").lines())
     assert "TaskFailed" in ran("events", "-o", "table").output
     assert ran("events", "-o", "json").json()[0]["position"] == 1
+
+
+def test_a_retry_is_offered_only_where_the_plan_allows_one(ran: Call, files: Files) -> None:
+    files.mend_target()
+    assert "get the free slots first" not in ran("retry", "--tenant", "acme").output
+    files.break_target()
+    told = ran("rollback", "--tenant", "acme", code=22).output
+    assert "switchover rollback --tenant acme" in told
+    assert ran("get", "plan", "100", "-o", "json").json()["status"] == "ROLLBACK_FAILED"
+    ran("retry", "--plan", "100", code=30)
+    for last in (ran("run", "plan.json", code=22).output, ran("watch", "100-2", code=20).output):
+        assert "\n  switchover rollback " in last
+        assert "\n  switchover retry " not in last
+    explained = ran("explain", "100-2", "-o", "json").json()
+    assert explained["nextMove"] == "mend the cause, then `switchover rollback --tenant globex`"
+
+
+def test_a_brake_needs_no_reason_and_is_seen_in_the_list_of_plans(ran: Call) -> None:
+    assert "the line is stopped" not in ran("get", "plans").output
+    ran("stop-line")
+    told = ran("get", "plans").output
+    assert "the line is stopped since " in told
+    assert told.endswith(": no reason was given\n")
+    ran("start-line")
+    ran("hold", "--tenant", "acme")
+    assert "no reason was given" in ran("get", "tenant", "acme").output

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import Format, Output
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from switchover.dto import TaskOperationResult
 
 OneTenant = Annotated[str, typer.Option("--tenant", metavar="TENANT", help="Whose tasks start no more, or again.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; whoever comes next reads it.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; whoever comes next reads it.")]
+_NO_REASON = "no reason was given"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     for function in (hold, unhold, adopt, stop_line, start_line):
-        app.command(function.__name__.replace("_", "-"), help=function.__doc__)(verb(function))
+        add_verb(app, function)
 
 
-def hold(place: Place, tenant: OneTenant, reason: Reason, output: Output = Format.TABLE) -> ExitCode:
+def hold(place: Place, tenant: OneTenant, reason: Reason = _NO_REASON, output: Output = Format.TABLE) -> ExitCode:
     """Start nothing more for a tenant, and refuse new plans for it, until the hold is lifted."""
     _check(reason)
     return _ask(place, output, lambda executor: executor.facade.hold_tenant(tenant, reason))
@@ -45,7 +46,7 @@ def adopt(place: Place, tenant: Tenant = None, plan: Plan = None, output: Output
     return _ask(place, output, lambda executor: operate(executor, "adopt", target))
 
 
-def stop_line(place: Place, reason: Reason, output: Output = Format.TABLE) -> ExitCode:
+def stop_line(place: Place, reason: Reason = _NO_REASON, output: Output = Format.TABLE) -> ExitCode:
     """Hold every task of every plan at its next stage boundary, and start none; rollbacks go on."""
     _check(reason)
     return _ask(place, output, lambda executor: executor.facade.stop_line(reason))

@@ -7,7 +7,7 @@ import typer
 
 from switchover.domain.task import TenantId
 from switchover.errors import InvalidPlanError
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode, of_errors
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.findings import counted, write_findings
@@ -27,8 +27,8 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="Plan file: YAML or JS
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command("lint", help=lint.__doc__)(verb(lint))
-    app.command("plan", help=plan.__doc__)(verb(plan))
+    add_verb(app, lint)
+    add_verb(app, plan)
 
 
 def lint(place: Place, file: File, output: Output = Format.TABLE) -> ExitCode:
@@ -60,7 +60,9 @@ def plan(
     place: Place,
     *,
     file: File,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Tenants shown in the table; 0: all.")] = _MOST_TENANTS,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="Tenants shown in the table; 0: all.")
+    ] = _MOST_TENANTS,
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Show what a plan file would do: the change per tenant, conflicts, holds, worst-case times. Writes nothing."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from switchover.domain.task import PlanId, TargetType, TaskKey
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError, say
@@ -61,7 +61,7 @@ class Target:
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     for function in (pause, resume, cancel, retry, rollback):
-        app.command(function.__name__, help=function.__doc__)(verb(function))
+        add_verb(app, function)
 
 
 def pause(place: Place, tenant: Tenant = None, plan: Plan = None, output: Output = Format.TABLE) -> ExitCode:

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.place import Place
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command("demo", help=demo.__doc__)(verb(demo))
+    add_verb(app, demo)
 
 
 def demo(

@@ -7,7 +7,7 @@ import typer
 
 from switchover.domain.durations import parse_duration
 from switchover.domain.task import PlanId, TaskKey
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError, say
@@ -33,7 +33,7 @@ _DATE_WIDTH = len("2026-01-01 ")
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     for function in (watch, events):
-        app.command(function.__name__, help=function.__doc__)(verb(function))
+        add_verb(app, function)
 
 
 # --- watch ---------------------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.domain.plan import PlanAggregate
+from switchover.domain.plan import OnFailure, PlanAggregate
 from switchover.domain.task import PlanId, StageMark, TaskAggregate, TaskKey, TaskStatus, TenantId
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import (
@@ -22,12 +22,13 @@ from switchover.interfaces.cli.output import (
     write_table,
 )
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import moment
+from switchover.interfaces.cli.texts import moment, on_failure, printable
 from switchover.interfaces.cli.views import WORDS
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
     from switchover.domain.task import FailureInfo
+    from switchover.spi import StopLine
 
 _PAGE = 1_000
 _MOST_ROWS = 100
@@ -35,7 +36,7 @@ _MOST_ROWS = 100
 PlanArgument = Annotated[int, typer.Argument(metavar="ID", min=0, help="Id of the plan.")]
 TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the task, such as 100-7.")]
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Id of the tenant.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
 
 PLAN_COLUMNS = (
     Column("PLAN", right=True),
@@ -67,10 +68,10 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     get = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show plans, tasks and tenants.")
     for function in (plans, plan, tasks, task, tenant):
-        get.command(function.__name__, help=function.__doc__)(verb(function))
+        add_verb(get, function)
     app.add_typer(get, name="get")
-    app.command("explain", help=explain.__doc__)(verb(explain))
-    app.command("history", help=history.__doc__)(verb(history))
+    add_verb(app, explain)
+    add_verb(app, history)
 
 
 # --- plans ---------------------------------------------------------------------------------------------------------
@@ -101,9 +102,16 @@ def plans(
             write_table(PLAN_COLUMNS, [_plan_row(plan) for plan in found[:most]])
             if len(found) > most:
                 print(f"more: {place.command('get', 'plans', '--before', str(found[most - 1].plan_id))}")
+            line = await executor.store.load_line()
+            if line is not None:
+                print(_standing_still(line))
         return ExitCode.DONE
 
     return run_async(work())
+
+
+def _standing_still(line: "StopLine") -> str:
+    return f"the line is stopped since {moment(line.since)} UTC: {printable(line.reason)}"
 
 
 async def _plans(executor: "Executor", before: int | None, limit: int | None) -> AsyncIterator[PlanAggregate]:
@@ -150,7 +158,7 @@ def plan(place: Place, plan_id: PlanArgument, output: Output = Format.TABLE) -> 
             line = await executor.store.load_line()
             write_details(_plan_details(found))
             if line is not None and not found.status.is_settled:
-                print(f"the line is stopped since {moment(line.since)} UTC: {line.reason}")
+                print(_standing_still(line))
             print(f"its tasks: {place.command('get', 'tasks', str(plan_id))}")
         return ExitCode.DONE
 
@@ -170,7 +178,7 @@ def _plan_details(found: PlanAggregate) -> list[tuple[str, object]]:
         ("stages", ", ".join(str(service.get("name", "")) for service in rules.services)),
         ("concurrency", f"{rules.max_concurrency} at once"),
         ("on conflict", rules.on_conflict),
-        ("on failure", f"rollback {rules.on_failure}; up to {rules.max_retry} times a retry"),
+        ("on failure", on_failure(automatic=rules.on_failure is OnFailure.AUTO, retries=rules.max_retry)),
         ("created", _at(found.created_at)),
         ("started", _at(found.started_at)),
         ("ended", _at(found.ended_at)),
@@ -187,7 +195,8 @@ def tasks(
     *,
     plan_id: PlanArgument,
     status: Annotated[
-        list[str] | None, typer.Option("--status", help="Only tasks in this status; may be given more than once.")
+        list[str] | None,
+        typer.Option("--status", metavar="STATUS", help="Only tasks in this status; may be given more than once."),
     ] = None,
     limit: Limit = None,
     after: Annotated[str, typer.Option("--after", metavar="TASK", help="Only tasks behind this one.")] = "0",

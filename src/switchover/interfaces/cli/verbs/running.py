@@ -8,7 +8,7 @@ import typer
 
 from switchover.domain.task import PlanId
 from switchover.errors import InvalidPlanError
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan
 from switchover.interfaces.cli.failing import CommandError
@@ -34,14 +34,16 @@ ProgressOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command("run", help=run.__doc__)(verb(run))
+    add_verb(app, run)
 
 
 def run(
     place: Place,
     *,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="Plan file: YAML or JSON.")] = None,
-    plan: Annotated[int | None, typer.Option("--plan", help="Drive a plan that is in the database already.")] = None,
+    plan: Annotated[
+        int | None, typer.Option("--plan", metavar="ID", min=0, help="Drive a plan that is in the database already.")
+    ] = None,
     new: Annotated[
         bool, typer.Option("--new", help="Submit the file as a new plan although the same file was run before.")
     ] = False,

@@ -7,7 +7,7 @@ import typer
 
 from switchover.domain.task import PlanId
 from switchover.interfaces.cli.checkup import Check, Verdict, checkup
-from switchover.interfaces.cli.command import run_async, verb
+from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import Column, Format, Output, write_json, write_line, write_table
@@ -18,8 +18,8 @@ from switchover.interfaces.cli.verbs.reading import PlanArgument
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command("doctor", help=doctor.__doc__)(verb(doctor))
-    app.command("export", help=export.__doc__)(verb(export))
+    add_verb(app, doctor)
+    add_verb(app, export)
 
 
 def doctor(place: Place, output: Output = Format.TABLE) -> ExitCode:
