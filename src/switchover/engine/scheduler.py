@@ -304,7 +304,7 @@ class TaskScheduler:
     def _queue(self, plan: PlanRecord) -> PlanQueue:
         queue = self._queues.get(plan.plan.plan_id)
         if queue is None:
-            reach = max(_LEAST_REACH, min(_MOST_REACH, 2 * plan.plan.rules.max_concurrency))
+            reach = max(_LEAST_REACH, min(_MOST_REACH, 4 * plan.plan.rules.max_concurrency))
             queue = self._queues[plan.plan.plan_id] = PlanQueue(reach)
         return queue
 

@@ -356,16 +356,19 @@ class TaskEdit:
         first = self.task.started_at is None
         outcome = self.transition(target, generation=generation, from_checkpoint=from_checkpoint)
         if outcome is TransitionOutcome.DONE:
-            self.raise_generation(first=first)
+            self._fence(first=first)  # the edge's action has put the generation into the task
             if first:
                 self._first_start()
         return outcome
 
-    def raise_generation(self, *, first: bool = False) -> None:
+    def raise_generation(self) -> None:
         """Fence off whatever ran for the tenant before."""
+        self._fence(first=False)
+        self.set(generation=self.record.generation)
+
+    def _fence(self, *, first: bool) -> None:
         record = self.record
         record.generation += 1
-        self.set(generation=record.generation)
         self.change.store(BeginRun(record.tenant_id, self.task.key, record.generation, first))
 
     def _first_start(self) -> None:

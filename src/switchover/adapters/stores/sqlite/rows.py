@@ -5,6 +5,7 @@ Rows are read as JSON arrays that SQLite puts together (see ``reader``), so what
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from switchover.adapters.stores.codec import (
@@ -296,6 +297,11 @@ EVENT_COLUMNS: Final = (
 )
 
 
+@lru_cache(maxsize=1024)
+def _indexes(names: tuple[str, ...]) -> Mapping[str, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
 def event_values(event: Event, names: tuple[str, ...] = _NO_NAMES) -> Row:
     """
     The values of ``EVENT_COLUMNS``.
@@ -304,14 +310,16 @@ def event_values(event: Event, names: tuple[str, ...] = _NO_NAMES) -> Row:
         names: Of the task's stages, where they are at hand: makes the row shorter, not different.
     """
     key = event.key
-    stage: int | str | None = event.current_stage
-    if stage is not None and stage in names:
-        stage = names.index(stage)
+    indexes = _indexes(names)
+    current = event.current_stage
+    stage: int | str | None = None if current is None else indexes.get(current, current)
     data: int | str | None = None
     facts = event.data
     if facts:
         named = facts.get("stage") if len(facts) == 1 else None
-        data = names.index(named) if named in names else encode_json(dict(facts))
+        data = indexes.get(named) if isinstance(named, str) else None
+        if data is None:
+            data = encode_json(dict(facts))
     codes = PLAN_STATUS_CODES if key is None else TASK_STATUS_CODES
     failure = event.failure_info
     return (

@@ -13,6 +13,7 @@ from switchover.adapters.stores.codec import decode_json, encode_json
 from switchover.adapters.stores.sqlite.bulk import insert
 from switchover.adapters.stores.sqlite.rows import Row
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TenantId
+from switchover.domain.values import new_list
 from switchover.errors import StoreConflictError
 from switchover.spi import AcquireLock, BeginRun, ReleaseLock
 
@@ -44,7 +45,7 @@ class _Tenant:
     generation: int = 0
     owner: TaskKey | None = None
     started: TaskKey | None = None
-    queue: list[tuple[int, TaskKey]] = field(default_factory=list[tuple[int, TaskKey]])
+    queue: list[tuple[int, TaskKey]] = field(default_factory=new_list)
 
 
 class TenantBook:
@@ -66,14 +67,12 @@ class TenantBook:
         """Read what the store holds about these; what it does not know stays unknown."""
         text = self._connection.execute(_LOAD, (encode_json(sorted(set(tenant_ids))),)).fetchone()[0]
         for name, generation, owner_plan, owner_ordinal, started_plan, started_ordinal, queue in decode_json(text):
-            waiting = decode_json(queue) if isinstance(queue, str) else queue
-            self._tenants[name] = _Tenant(
-                name,
-                generation,
-                _key(owner_plan, owner_ordinal),
-                _key(started_plan, started_ordinal),
-                [(arrival, TaskKey(PlanId(plan_id), ordinal)) for arrival, plan_id, ordinal in sorted(waiting)],
+            tenant = self._tenants[name] = _Tenant(
+                name, generation, _key(owner_plan, owner_ordinal), _key(started_plan, started_ordinal)
             )
+            waiting = decode_json(queue) if isinstance(queue, str) else queue
+            if waiting:
+                tenant.queue = [(arrival, TaskKey(PlanId(plan), ordinal)) for arrival, plan, ordinal in sorted(waiting)]
 
     def write(self) -> None:
         """Write what has changed, and forget everything."""

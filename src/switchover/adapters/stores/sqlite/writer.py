@@ -212,14 +212,14 @@ class BatchWriter:
 
     def _collect(self, change: Change) -> None:
         match change:
-            case AcquireLock():
-                self._named.add(change.key)
-                self._tenant_changes.append(change)
             case ReleaseLock() | BeginRun() | LiftGeneration():
                 self._tenant_changes.append(change)
             case RecordLastKnownGood():
                 self._tenant_changes.append(change.tenant_id)
                 self._known_good[change.tenant_id] = change.config
+            case AcquireLock():
+                self._named.add(change.key)
+                self._tenant_changes.append(change)
             case SetHold():
                 self._tenant_changes.append(change.tenant_id)
                 self._holds[change.tenant_id] = change.hold
@@ -245,12 +245,12 @@ class BatchWriter:
         book.load([change if isinstance(change, str) else change.tenant_id for change in changes])
         for change in changes:
             match change:
-                case AcquireLock():
-                    book.acquire(change)
-                case ReleaseLock():
-                    book.release(change)
                 case BeginRun():
                     book.begin_run(change)
+                case ReleaseLock():
+                    book.release(change)
+                case AcquireLock():
+                    book.acquire(change)
                 case LiftGeneration():
                     book.lift(change.tenant_id, change.generation)
                 case _:
