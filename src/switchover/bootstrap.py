@@ -277,6 +277,16 @@ class Executor:
     def _failed(self, error: StorageError) -> None:
         self.driver_failure = error
         self._publisher.notify()
+        self._loops.append(asyncio.ensure_future(self._let_go()))
+
+    async def _let_go(self) -> None:
+        """Somebody else may drive now; requests to this process are answered with the reason why it does not."""
+        driver = self._driver
+        if driver is not None:
+            await driver.stop(finish_stages_within_seconds=0.0)
+            self._driver = None
+        with suppress(StorageError):
+            await self._release()
 
     def _stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
         rules = plan.plan.rules

@@ -20,6 +20,7 @@ Everything that can go wrong, on one screen.
     │       └── TargetError             a target refused, timed out or answered nonsense
     └── StorageError
         ├── StoreUnavailableError   away for now: trying again is right
+        ├── DrivingError            a defect ended the driving: start again, and report it
         ├── StoreConflictError      somebody else wrote: this process must stop writing
         ├── StoreClosedError        used after close (a bug of the caller)
         └── StoreUnusableError      wrong file, newer schema, read-only: a person must act
@@ -242,6 +243,12 @@ class StoreUnavailableError(StorageError):
     """The store is away, busy or full; nothing is known to be lost, and trying again is right."""
 
     code = ErrorCode.STORE_UNAVAILABLE
+
+
+class DrivingError(StorageError):
+    """The engine met what it does not foresee, so this process drives no more; the store has everything as it was."""
+
+    code = ErrorCode.INTERNAL_ERROR
 
 
 class StoreConflictError(StorageError):

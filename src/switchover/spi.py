@@ -414,8 +414,9 @@ class ExecutionStore(ABC):
     """
     Plans, tasks, events, tenants, requests: the truth.
 
-    Every method may raise ``StoreUnavailableError`` (nothing was changed; try again), ``StoreUnusableError`` (a person
-    must act) or ``StoreClosedError``. Methods are called from one event loop and must not block it.
+    Every method may raise ``StoreUnavailableError`` (try again: nothing was changed, or everything was and only the
+    answer is lost), ``StoreUnusableError`` (a person must act) or ``StoreClosedError``. Methods are called from one
+    event loop and must not block it.
     """
 
     @abstractmethod

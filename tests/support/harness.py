@@ -211,6 +211,7 @@ class FragileStore:
         attempts: How many were tried.
         refuse_next: So many commits find the store away.
         away_at: The commit after so many finds the store away, three times.
+        mute_at: The commit after so many is durable, but the answer is lost.
         cut_off_after: After so many commits no other succeeds.
         after_commit: Called when a commit is durable and nobody has been told; may look at the store.
     """
@@ -222,6 +223,7 @@ class FragileStore:
         self.attempts = 0
         self.refuse_next = 0
         self.away_at: int | None = None
+        self.mute_at: int | None = None
         self.cut_off_after: int | None = None
         self.after_commit: Callable[[], Awaitable[None]] | None = None
         self._gate: asyncio.Event | None = None
@@ -262,6 +264,10 @@ class FragileStore:
         self.entries.extend(batch)
         if self.after_commit is not None:
             await self.after_commit()
+        if self.mute_at == self.commits - 1:
+            self.mute_at = None
+            message = "the answer was lost"
+            raise StoreUnavailableError(message)
         return result
 
 

@@ -151,9 +151,11 @@ class Boundaries:
                 otherwise(edit)
                 if edit.task.status is TaskStatus.RUNNING:
                     self._fail(edit, _policy_failure(edit, error))
-            except Exception:  # noqa: BLE001  # recorded here, and the request is gone
-                _log.exception("a policy raised again; the request is dropped", task_id=record.task.task_id)
+            except Exception:
                 edit.abandon()
+                if record.task.status.holds_slot:
+                    raise  # no request began this: the run fails
+                _log.exception("a policy raised again; the request is dropped", task_id=record.task.task_id)
                 change = self._manager.change(plan)
                 edit = change.task(record)
                 edit.set(pending_operation=None, own_request=False)
@@ -166,22 +168,22 @@ class Boundaries:
 
         The interrupted stage is announced again, under a new generation; or the task is paused where it stands.
         """
-        change = self._manager.change(plan)
-        edit = change.task(record)
-        # What rolls back has no edge to PAUSED, and goes on.
-        pausing = pause and record.task.pending_operation in {None, Operation.PAUSE}
-        if pausing and edit.transition(TaskStatus.PAUSED, recovering=True) is _DONE:
-            edit.emit(EventType.TASK_PAUSED, {"reason": "restart"})
-        if edit.task.status.holds_slot:
-            edit.raise_generation()
-            work = work_of(record)
-            if work is None:
-                self._nothing_left(edit)
-            else:
-                kind = EventType.TASK_STAGE_ROLLING_BACK if work.restoring else EventType.TASK_STAGE_STARTED
-                edit.emit(kind, {"stage": record.task.stage_names[work.index], "recovered": True})
-        edit.finish()
-        return change.submit()
+
+        def pick_up(edit: TaskEdit) -> None:
+            # What rolls back has no edge to PAUSED, and goes on.
+            pausing = pause and record.task.pending_operation in {None, Operation.PAUSE}
+            if pausing and edit.transition(TaskStatus.PAUSED, recovering=True) is _DONE:
+                edit.emit(EventType.TASK_PAUSED, {"reason": "restart"})
+            if edit.task.status.holds_slot:
+                edit.raise_generation()
+                work = work_of(record)
+                if work is None:
+                    self._nothing_left(edit)
+                else:
+                    kind = EventType.TASK_STAGE_ROLLING_BACK if work.restoring else EventType.TASK_STAGE_STARTED
+                    edit.emit(kind, {"stage": record.task.stage_names[work.index], "recovered": True})
+
+        return self._change(plan, record, pick_up)
 
     # The end of a stage
 
@@ -202,44 +204,63 @@ class Boundaries:
         self, plan: PlanRecord, record: TaskRecord, index: int, failure: FailureInfo
     ) -> asyncio.Future[None]:
         """The stage failed: the task fails, unless a rollback was asked for; then that begins at once."""
-        change = self._manager.change(plan)
-        edit = change.task(record)
-        edit.emit(EventType.TASK_STAGE_FAILED, {"stage": record.task.stage_names[index]}, failure)
-        if not (record.task.pending_operation is Operation.ROLLBACK and self._begin_rollback(edit)):
-            self._fail(edit, failure)
-        edit.finish()
-        return change.submit()
+
+        def fail(edit: TaskEdit) -> None:
+            edit.emit(EventType.TASK_STAGE_FAILED, {"stage": record.task.stage_names[index]}, failure)
+            if not (record.task.pending_operation is Operation.ROLLBACK and self._begin_rollback(edit)):
+                self._fail(edit, failure)
+
+        return self._change(plan, record, fail)
+
+    def run_failed(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> asyncio.Future[None]:
+        """
+        The run met what nobody foresaw: the stage that it stands in failed, and says so.
+
+        When no stage is left, what follows from that is decided; a success stays one.
+        """
+        work = work_of(record)
+        if work is None:
+            return self._change(plan, record, self._nothing_left)
+        stage = record.task.stage_names[work.index]
+        failure = FailureInfo(
+            error_code=ErrorCode.INTERNAL_ERROR,
+            error_type=ErrorType.SYSTEM_ERROR,
+            message=f"tenant {record.tenant_id}, stage {stage}: a defect of this program ended the run: {error!r}; "
+            "report it with the log, and retry",
+            timestamp=self._manager.clock.now(),
+            failed_at=FailurePoint(stage=stage),
+            retryable=True,
+        )
+        if work.restoring:
+            return self.stage_not_restored(plan, record, work.index, failure)
+        return self.stage_failed(plan, record, work.index, failure)
 
     def stage_restored(self, plan: PlanRecord, record: TaskRecord, index: int) -> asyncio.Future[None]:
         """The previous good config of the stage is seen to be back."""
-        change = self._manager.change(plan)
-        edit = change.task(record)
-        edit.mark(index, _RESTORED)
-        edit.emit(EventType.TASK_STAGE_ROLLED_BACK, {"stage": record.task.stage_names[index]})
-        self._next_restore(edit)
-        edit.finish()
-        return change.submit()
+
+        def restored(edit: TaskEdit) -> None:
+            edit.mark(index, _RESTORED)
+            edit.emit(EventType.TASK_STAGE_ROLLED_BACK, {"stage": record.task.stage_names[index]})
+            self._next_restore(edit)
+
+        return self._change(plan, record, restored)
 
     def stage_not_restored(
         self, plan: PlanRecord, record: TaskRecord, index: int, failure: FailureInfo
     ) -> asyncio.Future[None]:
         """The stage could not be restored; the others are tried all the same."""
-        change = self._manager.change(plan)
-        edit = change.task(record)
-        edit.mark(index, _RESTORE_FAILED)
-        record.restore_failures[index] = failure.message
-        edit.emit(EventType.TASK_STAGE_ROLLBACK_FAILED, {"stage": record.task.stage_names[index]}, failure)
-        self._next_restore(edit)
-        edit.finish()
-        return change.submit()
+
+        def not_restored(edit: TaskEdit) -> None:
+            edit.mark(index, _RESTORE_FAILED)
+            record.restore_failures[index] = failure.message
+            edit.emit(EventType.TASK_STAGE_ROLLBACK_FAILED, {"stage": record.task.stage_names[index]}, failure)
+            self._next_restore(edit)
+
+        return self._change(plan, record, not_restored)
 
     def heartbeat(self, plan: PlanRecord, record: TaskRecord) -> asyncio.Future[None]:
         """The task is alive."""
-        change = self._manager.change(plan)
-        edit = change.task(record)
-        edit.emit(EventType.TASK_HEARTBEAT)
-        edit.finish()
-        return change.submit()
+        return self._change(plan, record, lambda edit: edit.emit(EventType.TASK_HEARTBEAT))
 
     # At once, on request
 
@@ -251,6 +272,20 @@ class Boundaries:
             self._retry_completed(edit, retrying=retrying, success=False)
 
     # Inside
+
+    def _change(
+        self, plan: PlanRecord, record: TaskRecord, decide: Callable[[TaskEdit], object]
+    ) -> asyncio.Future[None]:
+        """One decision about one task; when it raises, nothing of it counts and no number is used up."""
+        change = self._manager.change(plan)
+        edit = change.task(record)
+        try:
+            decide(edit)
+        except BaseException:
+            edit.abandon()
+            raise
+        edit.finish()
+        return change.submit()
 
     def _complete(self, edit: TaskEdit, index: int, *, skipped: bool = False) -> None:
         mark = _COMPLETED | _SKIPPED if skipped else _COMPLETED

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
-from switchover.errors import StorageError, StoreClosedError, StoreUnavailableError
+from switchover.engine.unknown_outcomes import outcome_of
+from switchover.errors import StorageError, StoreClosedError, StoreConflictError, StoreUnavailableError
 from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore
 
 _log = structlog.get_logger("switchover.commits")
@@ -157,10 +158,20 @@ class GroupCommit:
     async def _write(self, batch: list[Pending], entries: list[Entry]) -> CommitResult | None:
         """Try until the batch is in; None when it never will be."""
         delay = _FIRST_RETRY_SECONDS
+        doubtful = False
         while True:
             try:
-                return await self.store.commit(self.lease, entries)
+                try:
+                    return await self.store.commit(self.lease, entries)
+                except StoreConflictError:
+                    # An earlier attempt may have become durable without an answer; then this is no conflict.
+                    known = await outcome_of(self.store, self.lease, entries) if doubtful else None
+                    if known is None:
+                        raise
+                    _log.info("a commit was durable although its answer was lost; the work goes on")
+                    return known
             except StoreUnavailableError as error:
+                doubtful = True
                 self._note_unavailable(error)
                 await self.clock.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY_SECONDS)
@@ -207,6 +218,11 @@ class GroupCommit:
         """Take no more, after ``run`` was cancelled: whoever still waits is told that it was not committed."""
         if self._fatal is None:
             self._fail(StoreClosedError("the executor was closed before the change was committed"), self._running_batch)
+
+    def give_up(self, error: StorageError) -> None:
+        """Write no more, for a reason that is not the store's: what waits is never committed."""
+        if self._fatal is None:
+            self._stop(error, self._running_batch)
 
     def _stop(self, error: StorageError, batch: Sequence[Pending]) -> None:
         _log.error("this process may write no more", reason=str(error), code=str(error.code))

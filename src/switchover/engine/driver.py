@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from switchover.domain.policies import Policies
 from switchover.engine import garbage
 from switchover.engine.boundaries import Boundaries
@@ -25,8 +27,10 @@ from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.recovery import Recovery
 from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Brakes, TaskStateManager
-from switchover.errors import StorageError
+from switchover.errors import DrivingError, StorageError
 from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore, Runtime, StepServices
+
+_log = structlog.get_logger("switchover.driver")
 
 _DRAIN_SECONDS = 5.0
 
@@ -109,6 +113,7 @@ class Driver:
             deadlines=self._deadlines,
             step_timeout_seconds=self.options.step_timeout_seconds,
             clock=self.clock,
+            on_defect=self._defect_in_run,
         )
         self.scheduler = TaskScheduler(
             store=self.store,
@@ -119,6 +124,7 @@ class Driver:
             clock=self.clock,
             launch=self.runtime.launch,
             retry_delay_seconds=self.policies.retry.next_delay,
+            on_defect=self._defect,
         )
         self.manager.on_change = self.scheduler.wake
         self.orchestrator = PlanOrchestrator(
@@ -192,7 +198,29 @@ class Driver:
         self.last_arrival += tasks
 
     def _spawn(self, loop: Coroutine[Any, Any, None]) -> None:
-        self._loops.append(asyncio.ensure_future(loop))
+        task = asyncio.ensure_future(loop)
+        task.add_done_callback(self._ended)
+        self._loops.append(task)
+
+    def _ended(self, loop: asyncio.Task[None]) -> None:
+        if not loop.cancelled() and isinstance(error := loop.exception(), Exception):
+            self._defect(error)
+
+    def _defect_in_run(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> None:
+        self.scheduler.fail_run(plan, record, error)
+
+    def _defect(self, error: Exception) -> None:
+        """What nobody foresaw: better no driver, which everybody sees, than one that leaves work lying silently."""
+        if isinstance(error, StorageError):
+            self.commits.give_up(error)
+            return
+        _log.error("a defect ends the driving; what was recorded stays", exc_info=error)
+        self.commits.give_up(
+            DrivingError(
+                f"this process stops driving, because of a defect of this program: {error!r}. What was recorded stays; "
+                "start the process again, and report the error with the log"
+            )
+        )
 
     def _beat(self, record: TaskRecord) -> None:
         plan = self.residents.plans.get(record.task.key.plan_id)

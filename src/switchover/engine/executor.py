@@ -76,6 +76,7 @@ class TaskExecutor:
         stages: Where a task's stages come from.
         services: What built-in steps work with.
         step_timeout_seconds: Deadline of a step that has no own.
+        on_defect: Told of an error that nobody foresaw, which has ended a task's run.
         stopping: The process is about to stop: a run ends at its next boundary, to be picked up by the next driver.
     """
 
@@ -88,6 +89,7 @@ class TaskExecutor:
     deadlines: DeadlineScheduler
     step_timeout_seconds: float
     clock: Clock
+    on_defect: Callable[[PlanRecord, TaskRecord, Exception], None]
     stopping: bool = False
 
     def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:
@@ -209,6 +211,10 @@ class _Run:
                         work = self._next()
         except StorageError as error:
             _log.warning("a run ends here, the store has it as it was", task_id=record.task.task_id, error=str(error))
+        except Exception as error:  # noqa: BLE001  # recorded here, and the task's failure
+            _log.exception("a run met what it does not foresee", task_id=record.task.task_id)
+            if record.run == self._number:
+                executor.on_defect(self._plan, record, error)
         finally:
             executor.deadlines.give_back(deadline)
 

@@ -50,6 +50,7 @@ class TaskScheduler:
     Args:
         launch: Takes a run and carries it out.
         retry_delay_seconds: What the retry policy says for a task.
+        on_defect: Told of an error that nobody foresaw, after which nothing may be decided any more.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class TaskScheduler:
         clock: Clock,
         launch: Launch,
         retry_delay_seconds: Callable[[TaskAggregate], float],
+        on_defect: Callable[[Exception], None],
     ) -> None:
         self._store = store
         self._residents = residents
@@ -72,6 +74,7 @@ class TaskScheduler:
         self._clock = clock
         self._launch = launch
         self._retry_delay_seconds = retry_delay_seconds
+        self._on_defect = on_defect
         self._queues: dict[PlanId, PlanQueue] = {}
         self._woken: dict[PlanId, None] = {}
         self._loading: set[PlanId] = set()
@@ -179,7 +182,10 @@ class TaskScheduler:
         for plan_id in woken:
             plan = self._residents.plans.get(plan_id)
             if plan is not None and self.driving:
-                self._dispatch(plan)
+                try:
+                    self._dispatch(plan)
+                except Exception as error:  # noqa: BLE001  # told to whoever stops the driving
+                    self._on_defect(error)
 
     def _dispatch(self, plan: PlanRecord) -> None:
         """One decision about one plan: who starts now."""
@@ -266,6 +272,15 @@ class TaskScheduler:
         record.run += 1
         self._launch(record.task.key, self._executor.run(plan, record, record.run, started))
 
+    def fail_run(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> None:
+        """The stage that a run stands in fails with a defect: a task must not stay RUNNING that nobody runs."""
+        try:
+            durable = self._boundaries.run_failed(plan, record, error)
+            if record.task.status.holds_slot:
+                self.launch(plan, record, durable)
+        except Exception as again:  # noqa: BLE001  # told to whoever stops the driving
+            self._on_defect(again)
+
     # Loading
 
     def _load_near(self, plan: PlanRecord, queue: PlanQueue) -> None:
@@ -295,6 +310,8 @@ class TaskScheduler:
         except StorageError as error:
             _log.warning("the next tasks cannot be read; trying again", error=str(error))
             await self._clock.sleep(_READ_AGAIN_SECONDS)
+        except Exception as error:  # noqa: BLE001  # told to whoever stops the driving
+            self._on_defect(error)
         finally:
             self._loading.discard(plan.plan.plan_id)
         self.wake(plan)
