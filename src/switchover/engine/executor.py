@@ -172,7 +172,7 @@ class _Run:
         self._step: str | None = None
         self._deadline: Deadline
 
-    async def whole(self, started: asyncio.Future[None]) -> None:
+    async def whole(self, started: asyncio.Future[None]) -> None:  # noqa: C901, PLR0912  # one coroutine, see below
         """
         From its start to its end.
 
