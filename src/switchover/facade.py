@@ -148,6 +148,10 @@ class DeploymentTaskFacade:
         """Stop a task at its next boundary; what was switched stays."""
         return await self._operate(OperationRequest(verb="cancel", target_type=TargetType.TASK, target=str(task_id)))
 
+    async def operate(self, request: OperationRequest) -> TaskOperationResult:
+        """Any verb about any target, for callers that have both as data; a task's every verb goes this way."""
+        return await self._operate(request)
+
     async def cancel_task_by_tenant(self, tenant_id: str) -> TaskOperationResult:
         """Like ``cancel_task``, for the tenant's task."""
         return await self._by_tenant("cancel", tenant_id)

@@ -18,6 +18,7 @@ from switchover.interfaces.cli.verbs import (
     following,
     reading,
     running,
+    serving,
     upkeep,
 )
 
@@ -60,7 +61,7 @@ def common(
         raise typer.Exit(int(code))
 
 
-for module in (demonstrating, checking, running, reading, following, controlling, braking, upkeep):
+for module in (demonstrating, checking, running, reading, following, controlling, braking, serving, upkeep):
     module.register(app)
 
 

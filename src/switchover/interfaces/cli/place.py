@@ -117,7 +117,12 @@ class Place:
 
     @asynccontextmanager
     async def open(
-        self, mode: "Mode", *, create: bool = False, settings: "ExecutorSettings | None" = None
+        self,
+        mode: "Mode",
+        *,
+        create: bool = False,
+        settings: "ExecutorSettings | None" = None,
+        grace_seconds: float = 5.0,
     ) -> "AsyncGenerator[Executor]":
         """
         An executor over the store.
@@ -142,5 +147,7 @@ class Place:
                     "a memory:// store ends with the process that runs the plan, so there is nothing to be found in "
                     "it; name a database with --db"
                 )
-        async with open_executor(self.url, settings=chosen, mode=mode, store=store) as executor:
+        async with open_executor(
+            self.url, settings=chosen, mode=mode, store=store, grace_seconds=grace_seconds
+        ) as executor:
             yield executor

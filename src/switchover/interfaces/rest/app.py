@@ -1,0 +1,71 @@
+"""
+``create_app``: the HTTP API over a running executor.
+
+Routers are put together here and nowhere else. Every route of the API is behind one dependency (``guard``), and says in
+one table (``permissions``) which scope it needs.
+"""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+
+from switchover._version import __version__
+from switchover.bootstrap import Executor
+from switchover.domain.wire import camel_case
+from switchover.interfaces.rest import problems
+from switchover.interfaces.rest.guard import BEARER, guard
+from switchover.interfaces.rest.live import Streams
+from switchover.interfaces.rest.permissions import REQUIRED, AccessControl
+from switchover.interfaces.rest.routes import events, health, plans, tasks, tenants, verbs
+from switchover.interfaces.rest.streams import Patience
+
+PREFIX = "/api/v1"
+
+_ROUTERS = (plans.router, tasks.router, tenants.router, events.router, verbs.router)
+
+
+def create_app(
+    executor: Executor,
+    access: AccessControl,
+    *,
+    patience: Patience | None = None,
+    routers: Sequence[APIRouter] = (),
+) -> FastAPI:
+    """
+    Make the application.
+
+    Args:
+        access: Says who calls.
+        patience: How long readers of live events may keep the server waiting.
+        routers: More to be served, each behind what it brings itself: the console, metrics.
+
+    Raises:
+        LookupError: A route of the API is not in the table of permissions.
+    """
+    app = FastAPI(
+        title="Switchover",
+        version=__version__,
+        description="Blue-green configuration switches for fleets of tenants. Errors are RFC 9457 problem documents.",
+        generate_unique_id_function=lambda route: camel_case(route.name),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.executor = executor
+    app.state.access = access
+    app.state.patience = patience or Patience()
+    app.state.streams = Streams(executor)
+    problems.install(app)
+    api = APIRouter(prefix=PREFIX, dependencies=[Depends(BEARER), Depends(guard)])
+    for router in _ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.name not in REQUIRED:
+                message = f"the route {route.name} ({route.path}) is not in the table of permissions"
+                raise LookupError(message)
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(health.router)
+    for router in routers:
+        app.include_router(router)
+    return app

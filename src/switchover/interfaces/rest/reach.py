@@ -1,0 +1,54 @@
+"""Principals that are limited to some tenants: what they may not see, and what they may not ask for."""
+
+from http import HTTPStatus
+
+from switchover.bootstrap import Executor
+from switchover.domain.access import Principal
+from switchover.domain.task import PlanId
+from switchover.errors import ErrorCode
+from switchover.interfaces.rest.problems import ProblemError
+
+_PAGE = 1_000
+
+
+def check_tenant(principal: Principal, tenant_id: str) -> None:
+    """
+    The tenant is within reach.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if not principal.may_touch(tenant_id):
+        raise _out_of_reach(principal, f"tenant {tenant_id}")
+
+
+def check_everyone(principal: Principal, what: str) -> None:
+    """
+    The principal is limited to no tenants, which this call needs.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if principal.is_limited:
+        raise _out_of_reach(principal, what)
+
+
+async def check_plan(executor: Executor, principal: Principal, plan_id: int) -> None:
+    """
+    Every tenant of the plan is within reach; of a plan that nobody knows, none is out of it.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if not principal.is_limited:
+        return
+    after = 0
+    while page := await executor.store.list_tasks(PlanId(plan_id), statuses=None, after=after, limit=_PAGE):
+        for task in page:
+            check_tenant(principal, task.tenant_id)
+        after = page[-1].key.ordinal
+
+
+def _out_of_reach(principal: Principal, what: str) -> ProblemError:
+    message = f"{principal.name} is limited to some tenants, and {what} is out of reach"
+    return ProblemError(HTTPStatus.FORBIDDEN, ErrorCode.TENANT_OUT_OF_REACH, message)

@@ -1,0 +1,158 @@
+"""Plans: create, preview, list, look, export."""
+
+from http import HTTPStatus
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from switchover.domain.plan import PlanAggregate
+from switchover.domain.task import LARGEST_ID, PlanId, TaskAggregate
+from switchover.dto import PlanStatusInfo, TaskStatusInfo
+from switchover.dto.details import plan_detail, task_detail
+from switchover.errors import ErrorCode
+from switchover.interfaces.rest.answers import answer, polled
+from switchover.interfaces.rest.bodies import read_body
+from switchover.interfaces.rest.parameters import (
+    Cursor,
+    FullView,
+    Limit,
+    PlanNumber,
+    Statuses,
+    View,
+    behind,
+    executor_of,
+    page,
+    principal_of,
+)
+from switchover.interfaces.rest.problems import malformed, refused_creation, unknown
+from switchover.interfaces.rest.reach import check_tenant
+from switchover.planfile import PlanFile, parse_plan
+
+router = APIRouter(tags=["plans"])
+
+_LONGEST_KEY = 256
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=_LONGEST_KEY,
+        description="The same key with the same plan gives the first answer again. It lives as long as the plan.",
+        examples=["release-42"],
+    ),
+]
+
+
+async def plan_of(request: Request) -> PlanFile:
+    """
+    The plan in the body: a plan document, or a bare list of configs.
+
+    Raises:
+        ProblemError: 413; 400 when it is no JSON.
+        InvalidPlanError: It is JSON, and no plan.
+    """
+    executor = executor_of(request)
+    most = executor.settings.plan_file_max_bytes
+    data = await read_body(request, most)
+    if not data.strip():
+        raise malformed(ErrorCode.MALFORMED_REQUEST, "the body is empty; send a plan as JSON")
+    plan_file = parse_plan(data, name="body", max_bytes=most)
+    principal = principal_of(request)
+    if principal.is_limited:
+        for config in plan_file.configs:
+            given: object = cast("dict[str, object]", config).get("tenantId") if isinstance(config, dict) else None
+            check_tenant(principal, str(given))
+    return plan_file
+
+
+@router.post("/plans", status_code=HTTPStatus.CREATED)
+async def create_plan(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+    """Create a plan with one task per tenant: all of it, or nothing."""
+    if idempotency_key is not None and not idempotency_key.strip():
+        raise malformed(ErrorCode.INVALID_PARAMETER, "Idempotency-Key is blank; leave it out, or give one")
+    plan_file = await plan_of(request)
+    result = await executor_of(request).facade.create_switch_task(
+        plan_file.configs,
+        options=plan_file.options,
+        metadata=plan_file.metadata,
+        idempotency_key=idempotency_key,
+    )
+    if not result.success:
+        raise refused_creation(result)
+    return answer(result.to_dict(), HTTPStatus.CREATED, headers={"Location": f"/api/v1/plans/{result.plan_id}"})
+
+
+@router.get("/plans")
+async def list_plans(
+    request: Request,
+    *,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    view: FullView = View.STATUS,
+    before: Annotated[int | None, Query(ge=0, le=LARGEST_ID, description="Only plans with a lower id.")] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Query(alias="idempotencyKey", max_length=_LONGEST_KEY, description="The plan that was created under this key."),
+    ] = None,
+) -> Response:
+    """List plans, the newest (highest id) first."""
+    store = executor_of(request).store
+    if idempotency_key is not None:
+        found = await store.find_idempotency(idempotency_key)
+        plan = None if found is None else await store.load_plan(found[0])
+        return polled(request, page([] if plan is None else [shown_plan(plan, view)], None))
+    start = behind(cursor) if cursor is not None else before
+    plans = await store.list_plans(before=start, limit=limit + 1)
+    rest = plans[limit - 1].plan_id if len(plans) > limit else None
+    return polled(request, page([shown_plan(plan, view) for plan in plans[:limit]], rest))
+
+
+@router.get("/plans/{planId}")
+async def get_plan(request: Request, plan_id: PlanNumber, view: FullView = View.STATUS) -> Response:
+    """Show one plan."""
+    executor = executor_of(request)
+    plan = await executor.store.load_plan(PlanId(plan_id))
+    if plan is None:
+        raise unknown(executor.facade.unknown_plan(plan_id), f"plan {plan_id}")
+    return polled(request, shown_plan(plan, view))
+
+
+@router.get("/plans/{planId}/tasks")
+async def list_tasks(
+    request: Request,
+    plan_id: PlanNumber,
+    *,
+    status: Statuses = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="Only tasks behind this place in the plan.")] = 0,
+    view: FullView = View.STATUS,
+) -> Response:
+    """List the tasks of a plan, in its order."""
+    executor = executor_of(request)
+    if await executor.store.load_plan(PlanId(plan_id)) is None:
+        raise unknown(executor.facade.unknown_plan(plan_id), f"plan {plan_id}")
+    place = behind(cursor)
+    tasks = await executor.store.list_tasks(
+        PlanId(plan_id),
+        statuses=None if status is None else frozenset(status),
+        after=after if place is None else place,
+        limit=limit + 1,
+    )
+    rest = tasks[limit - 1].key.ordinal if len(tasks) > limit else None
+    principal = principal_of(request)
+    shown = [shown_task(task, view) for task in tasks[:limit] if principal.may_touch(task.tenant_id)]
+    return polled(request, page(shown, rest))
+
+
+def shown_plan(plan: PlanAggregate, view: View) -> dict[str, object]:
+    """A plan's status, and in full its ``detail``."""
+    shown = PlanStatusInfo.of(plan).to_dict()
+    return {**shown, "detail": plan_detail(plan)} if view is View.FULL else shown
+
+
+def shown_task(task: TaskAggregate, view: View) -> dict[str, object]:
+    """A task's status, and in full its ``detail``."""
+    shown = TaskStatusInfo.of(task).to_dict()
+    return {**shown, "detail": task_detail(task)} if view is View.FULL else shown

@@ -1,0 +1,75 @@
+"""Tenants, holds and the line: how they stand."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from switchover.domain.task import TenantId, wire_timestamp
+from switchover.interfaces.rest.answers import polled
+from switchover.interfaces.rest.parameters import FullView, Limit, TenantText, View, executor_of, page, principal_of
+from switchover.interfaces.rest.problems import unknown
+from switchover.interfaces.rest.reach import check_tenant
+from switchover.interfaces.rest.routes.plans import shown_task
+
+router = APIRouter(tags=["tenants"])
+
+
+@router.get("/tenants/{tenantId}")
+async def get_tenant(request: Request, tenant_id: TenantText) -> Response:
+    """Show a tenant: lock, queue, hold, generation, last known good, newest task."""
+    check_tenant(principal_of(request), tenant_id)
+    info = await executor_of(request).facade.query_tenant(tenant_id)
+    if not info.found:
+        raise unknown(info.failure_info, f"tenant {tenant_id!r}")
+    return polled(request, info.to_dict())
+
+
+@router.get("/tenants/{tenantId}/tasks")
+async def tenant_history(
+    request: Request, tenant_id: TenantText, *, limit: Limit = 100, view: FullView = View.STATUS
+) -> Response:
+    """List the tenant's tasks, the newest first."""
+    check_tenant(principal_of(request), tenant_id)
+    executor = executor_of(request)
+    tasks = await executor.store.tenant_history(TenantId(tenant_id), limit)
+    if not tasks:
+        info = await executor.facade.query_tenant(tenant_id)
+        if not info.found:
+            raise unknown(info.failure_info, f"tenant {tenant_id!r}")
+    return polled(request, page([shown_task(task, view) for task in tasks], None))
+
+
+@router.get("/holds")
+async def list_holds(request: Request) -> Response:
+    """List every tenant on hold, and why."""
+    principal = principal_of(request)
+    holds = await executor_of(request).facade.list_holds()
+    items = [
+        {"tenantId": tenant, "reason": hold.reason, "since": wire_timestamp(hold.since)}
+        for tenant, hold in sorted(holds.items())
+        if principal.may_touch(tenant)
+    ]
+    return polled(request, page(items, None))
+
+
+@router.get("/line")
+async def get_line(request: Request) -> Response:
+    """Say whether the line runs, and who drives the store."""
+    executor = executor_of(request)
+    line = await executor.facade.query_line()
+    driver = await executor.driver()
+    return polled(
+        request,
+        {
+            "stopped": line is not None,
+            "reason": None if line is None else line.reason,
+            "since": None if line is None else wire_timestamp(line.since),
+            "driver": None
+            if driver is None
+            else {
+                "owner": driver.owner,
+                "epoch": driver.epoch,
+                "since": wire_timestamp(driver.since),
+                "alive": driver.alive,
+            },
+        },
+    )

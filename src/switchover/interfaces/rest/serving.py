@@ -1,0 +1,107 @@
+"""
+uvicorn in the loop of the executor: listening, and leaving in good order.
+
+When asked to stop, streams of events end at once, connections that are being answered get a few seconds, and then the
+executor is stopped by whoever opened it. uvicorn waits for connections before anything else, so the streams have to be
+ended before that, or they would keep it waiting.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from switchover.errors import ErrorCode, ExecutorError
+from switchover.interfaces.rest.live import Streams
+
+_BACKLOG = 2_048
+_DRAIN_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 75
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """
+    A socket that listens.
+
+    Raises:
+        ExecutorError: The address cannot be had; the message says why and what to do.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            made.listen(_BACKLOG)
+            made.setblocking(False)  # noqa: FBT003  # the name says it
+        except OSError:
+            made.close()
+            raise
+    except OSError as error:
+        message = f"{host}:{port} cannot be listened on: {error.strerror or error}; choose another --host or --port"
+        raise ExecutorError(message, code=ErrorCode.UNREACHABLE) from error
+    return made
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs it, and says when it has started."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell_started()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def serve(app: FastAPI, made: socket.socket, stopping: asyncio.Event, *, started: Callable[[], None]) -> None:
+    """
+    Serve until ``stopping`` is set, and the connections have ended or had their time.
+
+    Args:
+        started: Called as soon as requests are answered.
+    """
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    server = _Server(config, started)
+    streams: Streams = app.state.streams
+
+    async def leave() -> None:
+        await stopping.wait()
+        streams.close()
+        server.should_exit = True
+
+    leaving = asyncio.ensure_future(leave())
+    try:
+        await server.serve(sockets=[made])
+    finally:
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await streams.aclose()
