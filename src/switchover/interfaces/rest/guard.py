@@ -43,7 +43,7 @@ def _remote(request: Request) -> str:
 
 
 def _check_query(request: Request, route: APIRoute) -> None:
-    known = {parameter.alias for parameter in route.dependant.query_params}
+    known = {parameter.alias for parameter in route.dependant.query_params}  # codespell:ignore dependant
     for name in request.query_params:
         if name not in known:
             names = f"; known are {', '.join(sorted(known))}" if known else "; there is none here"
