@@ -6,6 +6,7 @@ its requests to the one that does, reads and follows events like any other, and 
 """
 
 import asyncio
+import getpass
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ from switchover.adapters.network import guarded_session
 from switchover.adapters.targets.provider import SchemeTargetProvider, TargetFamily
 from switchover.config import ExecutorSettings
 from switchover.domain.addresses import AllowList
+from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
@@ -106,6 +108,7 @@ class Executor:
         catalogue: StageCatalogue,
         stage_factory: StageFactory | None,
         mode: Mode,
+        actor: Actor = UNKNOWN_ACTOR,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -126,7 +129,7 @@ class Executor:
         self._loops: list[asyncio.Task[None]] = []
         self._compiled: dict[PlanId, Sequence[TaskStage]] = {}
         self.driver_failure: StorageError | None = None
-        self.facade = DeploymentTaskFacade(store, clock, self._operations)
+        self.facade = DeploymentTaskFacade(store, clock, self._operations, actor)
 
     # Life
 
@@ -308,6 +311,16 @@ def _owner() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
+def local_actor(via: str) -> Actor:
+    """Whoever runs this process, as the operating system knows them."""
+    host = socket.gethostname()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = f"uid{os.getuid()}"
+    return Actor(name=f"{user}@{host}", kind="local", origin=host, via=via)
+
+
 def _families(allow_list: AllowList, session: aiohttp.ClientSession) -> dict[str, Callable[[], TargetFamily]]:
     def redis() -> TargetFamily:
         from switchover.adapters.targets.redis import RedisTargets  # an extra
@@ -339,6 +352,7 @@ async def open_executor(
     clock: Clock | None = None,
     grace_seconds: float = 5.0,
     store: ExecutionStore | None = None,
+    actor: Actor | None = None,
 ) -> AsyncGenerator[Executor]:
     """
     Open a store and run an executor over it.
@@ -351,6 +365,7 @@ async def open_executor(
         mode: ``record`` starts no task: requests are only decided and recorded. ``read`` never becomes the driver.
         grace_seconds: How long running stages may take to end when the context is left.
         store: In place of the one behind ``url``.
+        actor: Whom the audit log names for what ``facade`` writes; None: the user of this process.
 
     Raises:
         StorageError: The store cannot be used; the message says what to do.
@@ -379,6 +394,7 @@ async def open_executor(
             catalogue=StageCatalogue(),
             stage_factory=stage_factory,
             mode=mode,
+            actor=actor if actor is not None else local_actor("library"),
         )
         await executor.start()
         try:

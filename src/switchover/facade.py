@@ -6,9 +6,10 @@ request is durable, not when it has taken effect. Source: interfaces, section 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.task import (
     FailureInfo,
     PlanId,
@@ -75,15 +76,23 @@ class DeploymentTaskFacade:
 
     Args:
         operations: Says who carries requests out at this moment.
+        actor: Whom the audit log names for every write.
+        reason: What it says why, where a call gives no reason of its own.
     """
 
     _store: ExecutionStore
     _clock: Clock
     _operations: Callable[[], Operations]
+    actor: Actor = UNKNOWN_ACTOR
+    reason: str = ""
     _now: Callable[[], datetime] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_now", self._clock.now)
+
+    def acting_as(self, actor: Actor | None = None, *, reason: str = "") -> "DeploymentTaskFacade":
+        """This facade for somebody else, or for the same one (None) with a reason."""
+        return replace(self, actor=self.actor if actor is None else actor, reason=reason)
 
     # Creating
 
@@ -107,7 +116,14 @@ class DeploymentTaskFacade:
         Raises:
             StoreUnavailableError: The outcome is unknown; ask for the plan before trying again.
         """
-        request = CreationRequest(configs=configs, options=options, metadata=metadata, idempotency_key=idempotency_key)
+        request = CreationRequest(
+            configs=configs,
+            options=options,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            reason=self.reason,
+            actor=self.actor,
+        )
         return await self._operations().create(request)
 
     # Requests about running work
@@ -300,7 +316,9 @@ class DeploymentTaskFacade:
         )
 
     async def _operate(self, request: OperationRequest) -> TaskOperationResult:
-        return await self._operations().operate(request)
+        return await self._operations().operate(
+            replace(request, actor=self.actor, reason=request.reason or self.reason)
+        )
 
     async def _task_of_tenant(self, tenant_id: str) -> TaskAggregate | None:
         record = (await self._store.load_tenants([TenantId(tenant_id)])).get(TenantId(tenant_id))

@@ -6,13 +6,15 @@ the driver in the order of arrival, and answered in the very commit that carries
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sized
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 import structlog
 
+from switchover.access.recording import creation_entry, operation_entry
+from switchover.domain.audit import UNKNOWN_ACTOR, Actor, AuditEntry, Outcome
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import (
     FailureInfo,
@@ -30,7 +32,7 @@ from switchover.engine.outcomes import OperationOutcome
 from switchover.errors import ErrorCode, ErrorType, StoreUnavailableError
 from switchover.factory import Draft, PlanFactory, StoreFacts
 from switchover.factory.validation import first_error
-from switchover.spi import AnswerRequest, Clock, ExecutionStore, Request
+from switchover.spi import AnswerRequest, AppendAudit, Change, Clock, ExecutionStore, Request
 
 _log = structlog.get_logger("switchover.operations")
 
@@ -58,6 +60,7 @@ class OperationRequest:
     target: str = ""
     from_checkpoint: bool = True
     reason: str = ""
+    actor: Actor = UNKNOWN_ACTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,8 @@ class CreationRequest:
     options: object = None
     metadata: object = None
     idempotency_key: str | None = None
+    reason: str = ""
+    actor: Actor = UNKNOWN_ACTOR
 
 
 class Operations(Protocol):
@@ -114,7 +119,7 @@ class LocalOperations:
         async with orchestrator.admission():
             known = await self._known(request, draft)
             if known is not None:
-                return await self._refused_or_known(known, request_id)
+                return await self._refused_or_known(request, known, request_id)
             facts = await self._facts(draft)
             if large:
                 findings = await asyncio.to_thread(self._factory.validate, draft, facts)
@@ -125,15 +130,15 @@ class LocalOperations:
                 named = error.tenant_id is None or error.tenant_id in error.message
                 message = error.message if named else f"tenant {error.tenant_id}: {error.message}"
                 refusal = self._refusal(error.code, message, len(draft.configs), findings)
-                return await self._refused_or_known(refusal, request_id)
-            return await self._create(draft, facts, findings, request.idempotency_key, request_id)
+                return await self._refused_or_known(request, refusal, request_id)
+            return await self._create(request, draft, facts, findings, request_id)
 
     async def _create(
         self,
+        request: CreationRequest,
         draft: Draft,
         facts: StoreFacts,
         findings: tuple[Finding, ...],
-        idempotency_key: str | None,
         request_id: int | None,
     ) -> TaskCreationResult:
         driver = self._driver
@@ -144,13 +149,12 @@ class LocalOperations:
             now=self._clock.now(),
             first_arrival=driver.last_arrival + 1,
             facts=facts,
-            idempotency_key=idempotency_key,
+            idempotency_key=request.idempotency_key,
         )
         total = new_plan.plan.total
         driver.note_plan(plan_id, total)
         result = _created(plan_id, total, findings)
-        answer = None if request_id is None else AnswerRequest(request_id, orjson.dumps(result.to_dict()))
-        await driver.orchestrator.submit(new_plan, answer)
+        await driver.orchestrator.submit(new_plan, self._told(request, result, request_id))
         return result
 
     async def _known(self, request: CreationRequest, draft: Draft) -> TaskCreationResult | None:
@@ -188,15 +192,36 @@ class LocalOperations:
             findings=findings,
         )
 
-    async def _refused_or_known(self, result: TaskCreationResult, request_id: int | None) -> TaskCreationResult:
-        if request_id is not None:
-            await self._driver.orchestrator.answer(AnswerRequest(request_id, orjson.dumps(result.to_dict())))
+    async def _refused_or_known(
+        self, request: CreationRequest, result: TaskCreationResult, request_id: int | None
+    ) -> TaskCreationResult:
+        await self._driver.orchestrator.note(self._told(request, result, request_id, known=result.success))
         return result
 
-    async def fail(self, request_id: int, error: Exception) -> None:
+    def _told(
+        self, request: CreationRequest, result: TaskCreationResult, request_id: int | None, *, known: bool = False
+    ) -> Sequence[Change]:
+        """What is committed with a creation: its entry in the audit log, and the answer to another process."""
+        now = self._clock.now()
+        entry = creation_entry(at=now, by=request.actor, reason=request.reason, result=result, known=known)
+        if request_id is None:
+            return (AppendAudit(entry),)
+        return AppendAudit(entry), AnswerRequest(request_id, orjson.dumps(result.to_dict()))
+
+    async def fail(self, request: Request, error: Exception) -> None:
         """Answer a request that could not be carried out, so that nobody waits for it."""
-        answer = orjson.dumps({"internalError": repr(error)})
-        await self._driver.orchestrator.answer(AnswerRequest(request_id, answer))
+        entry = AuditEntry(
+            at=self._clock.now(),
+            actor=UNKNOWN_ACTOR,
+            verb=request.verb,
+            target_type="REQUEST",
+            target=str(request.request_id),
+            outcome=Outcome.REFUSED,
+            code=str(ErrorCode.INTERNAL_ERROR),
+            message=f"a request of another process could not be carried out: {type(error).__name__}",
+        )
+        answer = AnswerRequest(request.request_id, orjson.dumps({"internalError": repr(error)}))
+        await self._driver.orchestrator.note((AppendAudit(entry), answer))
 
     def delays(self, key: TaskKey) -> bool:
         """Whether the task's retry waits because the retry policy says so."""
@@ -240,7 +265,7 @@ class LocalOperations:
 
     async def _carry_out(self, request: OperationRequest, request_id: int | None) -> TaskOperationResult:
         driver = self._driver
-        reply = None if request_id is None else _Reply(request_id)
+        reply = _Reply(request, request_id, self._clock)
         brakes, target = driver.brakes, request.target
         match request.verb:
             case "hold":
@@ -259,9 +284,7 @@ class LocalOperations:
                 outcome = await self._on_work(request, Operation(verb), reply)
         return result_of(outcome)
 
-    async def _on_work(
-        self, request: OperationRequest, operation: Operation, reply: "_Reply | None"
-    ) -> OperationOutcome:
+    async def _on_work(self, request: OperationRequest, operation: Operation, reply: "_Reply") -> OperationOutcome:
         orchestrator = self._driver.orchestrator
         from_checkpoint = request.from_checkpoint
         match request.target_type:
@@ -281,12 +304,35 @@ class LocalOperations:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """Turns an outcome into the answer to another process."""
+    """Turns an outcome into its entry in the audit log and, for another process, into the answer."""
 
-    request_id: int
+    request: OperationRequest
+    request_id: int | None
+    clock: Clock
 
-    def __call__(self, outcome: OperationOutcome) -> AnswerRequest:
-        return AnswerRequest(self.request_id, orjson.dumps(result_of(outcome).to_dict()))
+    def __call__(self, outcome: OperationOutcome) -> Sequence[Change]:
+        result = result_of(outcome)
+        entry = AppendAudit(self._entry(result))
+        if self.request_id is None:
+            return (entry,)
+        return entry, AnswerRequest(self.request_id, orjson.dumps(result.to_dict()))
+
+    def so_far(self, outcome: OperationOutcome) -> Sequence[Change]:
+        """A part of a request about a large plan."""
+        message = f"{self.request.verb}: so far accepted for {len(outcome.accepted)} tasks; the rest follows"
+        return (AppendAudit(self._entry(replace(result_of(outcome), message=message))),)
+
+    def _entry(self, result: TaskOperationResult) -> AuditEntry:
+        request = self.request
+        return operation_entry(
+            at=self.clock.now(),
+            by=request.actor,
+            verb=request.verb,
+            target_type=request.target_type,
+            target=request.target,
+            reason=request.reason,
+            result=result,
+        )
 
 
 class RemoteOperations:
@@ -311,6 +357,8 @@ class RemoteOperations:
             "options": request.options,
             "metadata": request.metadata,
             "idempotencyKey": request.idempotency_key,
+            "reason": request.reason,
+            "actor": request.actor.to_dict(),
         }
         try:
             data = orjson.dumps(payload)
@@ -324,7 +372,7 @@ class RemoteOperations:
                 message=message,
                 timestamp=self._clock.now(),
             )
-            return TaskCreationResult(
+            refusal = TaskCreationResult(
                 plan_id=None,
                 task_ids=[],
                 validated_count=len(draft.configs),
@@ -333,6 +381,10 @@ class RemoteOperations:
                 failure_info=failure,
                 findings=self._factory.validate(draft),
             )
+            now = self._clock.now()
+            entry = creation_entry(at=now, by=request.actor, reason=request.reason, result=refusal, known=False)
+            await self._store.access.append_audit([entry])
+            return refusal
         return TaskCreationResult.from_dict(await self._ask("create", data))
 
     async def operate(self, request: OperationRequest) -> TaskOperationResult:
@@ -342,6 +394,7 @@ class RemoteOperations:
             "target": request.target,
             "fromCheckpoint": request.from_checkpoint,
             "reason": request.reason,
+            "actor": request.actor.to_dict(),
         }
         return TaskOperationResult.from_dict(await self._ask(request.verb, orjson.dumps(payload)))
 
@@ -406,6 +459,8 @@ class Inbox:
                     options=payload["options"],
                     metadata=payload["metadata"],
                     idempotency_key=payload["idempotencyKey"],
+                    reason=payload.get("reason", ""),
+                    actor=_actor(payload),
                 )
                 await self._operations.create(creation, request.request_id)
             else:
@@ -415,11 +470,17 @@ class Inbox:
                     target=payload["target"],
                     from_checkpoint=payload["fromCheckpoint"],
                     reason=payload["reason"],
+                    actor=_actor(payload),
                 )
                 await self._operations.operate(operation, request.request_id)
         except Exception as error:  # noqa: BLE001  # a service loop: one bad request must not end it
             _log.exception("a request of another process failed", request_id=request.request_id, verb=request.verb)
-            await self._operations.fail(request.request_id, error)
+            await self._operations.fail(request, error)
+
+
+def _actor(payload: Mapping[str, Any]) -> Actor:
+    """Who asks; a request that an older program left does not say."""
+    return Actor.from_dict(payload["actor"]) if "actor" in payload else UNKNOWN_ACTOR
 
 
 def result_of(outcome: OperationOutcome) -> TaskOperationResult:

@@ -43,7 +43,7 @@ from switchover.domain.task import (
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo
 from switchover.errors import StoreConflictError, StoreUnavailableError
 from switchover.facade import DeploymentTaskFacade
-from switchover.spi import CommitResult, DriverLease, Entry, ExecutionStore, TenantRecord
+from switchover.spi import AppendAudit, CommitResult, DriverLease, Entry, ExecutionStore, TenantRecord
 from switchover.stages.service import CompositeServiceStage
 from switchover.testing.clock import ManualClock
 
@@ -201,6 +201,11 @@ class _ScriptedStep:
 # --- a store that can be slow, away or cut off ----------------------------------------------------------------------
 
 
+def _changes_something(entry: Entry) -> bool:
+    more = any(not isinstance(change, AppendAudit) for change in entry.changes)
+    return more or bool(entry.new_plan or entry.plans or entry.tasks or entry.events)
+
+
 class FragileStore:
     """
     Another store, with commits under a test's control; everything else goes straight through.
@@ -209,6 +214,7 @@ class FragileStore:
         entries: Every entry that was committed, in order.
         commits: How many commits succeeded.
         attempts: How many were tried.
+        changing: How many of the attempts would have changed more than the audit log.
         refuse_next: So many commits find the store away.
         away_at: The commit after so many finds the store away, three times.
         mute_at: The commit after so many is durable, but the answer is lost.
@@ -221,6 +227,7 @@ class FragileStore:
         self.entries: list[Entry] = []
         self.commits = 0
         self.attempts = 0
+        self.changing = 0
         self.refuse_next = 0
         self.away_at: int | None = None
         self.mute_at: int | None = None
@@ -247,6 +254,7 @@ class FragileStore:
 
     async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
         self.attempts += 1
+        self.changing += any(map(_changes_something, batch))
         while self._gate is not None:
             await self._gate.wait()
         if self.cut_off_after is not None and self.commits >= self.cut_off_after:

@@ -22,18 +22,18 @@ def _refused(result: TaskOperationResult, code: ErrorCode) -> None:
 
 
 class _Unchanged:
-    """Nothing was committed, so no sequence id is used and no event is there."""
+    """Nothing was committed but the audit log, so no sequence id is used and no event is there."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
 
     async def __aenter__(self) -> None:
         await self._rig.quiet()
-        self._commits = self._rig.store.attempts
+        self._changing = self._rig.store.changing
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._rig.quiet()
-        assert self._rig.store.attempts == self._commits
+        assert self._rig.store.changing == self._changing
 
 
 _VERBS = [str(operation) for operation in Operation]

@@ -234,7 +234,7 @@ class BrakeService:
     ) -> OperationOutcome:
         entry = Entry(changes=list(changes))
         if reply is not None:
-            entry.changes.append(reply(outcome))
+            entry.changes.extend(reply(outcome))
         if entry.changes:
             await self.orchestrator.manager.commits.submit(entry)
         return outcome

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 
@@ -33,14 +34,29 @@ from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Change, TaskStateManager
 from switchover.errors import ErrorCode
-from switchover.spi import AnswerRequest, Clock, Entry, ExecutionStore, NewPlan, TenantRecord
+from switchover.spi import Change as StoreChange
+from switchover.spi import Clock, Entry, ExecutionStore, NewPlan, TenantRecord
 
 _log = structlog.get_logger("switchover.orchestrator")
 
 _CHUNK = 5_000
 
-Reply = Callable[[OperationOutcome], AnswerRequest]
-"""Turns an outcome into the answer to another process, to be committed with what it answers."""
+
+class Reply(Protocol):
+    """
+    What is committed with what a request does.
+
+    That is its entry in the audit log and, when another process left it, the answer to that one.
+    """
+
+    def __call__(self, outcome: OperationOutcome) -> Sequence[StoreChange]:
+        """With the last commit of the request, or with its refusal."""
+        ...
+
+    def so_far(self, outcome: OperationOutcome) -> Sequence[StoreChange]:
+        """With each commit before the last: every one of them is told of by itself."""
+        ...
+
 
 _ACQUIRES_LOCK = frozenset({Operation.RETRY, Operation.ROLLBACK})
 _RUNS_IN_A_PAUSED_PLAN = frozenset({Operation.RESUME, Operation.RETRY, Operation.ROLLBACK})
@@ -74,19 +90,17 @@ class PlanOrchestrator:
             await self.manager.commits.flush()
             yield
 
-    async def submit(self, new_plan: NewPlan, answer: AnswerRequest | None = None) -> None:
+    async def submit(self, new_plan: NewPlan, changes: Sequence[StoreChange] = ()) -> None:
         """Make a validated plan durable and let it start; call it inside ``admission``."""
-        entry = Entry(new_plan=new_plan)
-        if answer is not None:
-            entry.changes.append(answer)
-        await self.manager.commits.submit(entry)
+        await self.manager.commits.submit(Entry(new_plan=new_plan, changes=list(changes)))
         plan = PlanRecord(new_plan.plan)
         self.residents.plans[new_plan.plan.plan_id] = plan
         self.scheduler.enqueue_new(plan, range(1, new_plan.plan.total + 1))
 
-    async def answer(self, answer: AnswerRequest) -> None:
-        """Answer a request that changed nothing."""
-        await self.manager.commits.submit(Entry(changes=[answer]))
+    async def note(self, changes: Sequence[StoreChange]) -> None:
+        """Commit what is told of a request that changed nothing; not at all when there is nothing to tell."""
+        if changes:
+            await self.manager.commits.submit(Entry(changes=list(changes)))
 
     # By task and by tenant
 
@@ -242,7 +256,7 @@ class PlanOrchestrator:
                 await self._answer(outcome, reply)
             await self.manager.commits.flush()
             return
-        durable = change.submit_with(lambda: self._final(plan, outcome, reply) if last else None)
+        durable = change.submit_with(lambda: self._told(plan, outcome, reply, last=last))
         for record in changed:
             self.scheduler.enqueue(plan, record)
         await durable
@@ -267,9 +281,13 @@ class PlanOrchestrator:
                 return tenants
             await self.manager.commits.flush()
 
-    def _final(self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply | None) -> AnswerRequest | None:
+    def _told(
+        self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply | None, *, last: bool
+    ) -> Sequence[StoreChange]:
         outcome.final_status = str(plan.plan.status)
-        return None if reply is None else reply(outcome)
+        if reply is None:
+            return ()
+        return reply(outcome) if last else reply.so_far(outcome)
 
     def _on_plan_task(
         self,
@@ -400,11 +418,11 @@ class PlanOrchestrator:
             await self._answer(outcome, reply)
             await self.manager.commits.flush()
             return
-        await change.submit_with(lambda: None if reply is None else reply(outcome))
+        await change.submit_with(lambda: () if reply is None else reply(outcome))
 
     async def _answer(self, outcome: OperationOutcome, reply: Reply | None) -> None:
         if reply is not None:
-            await self.answer(reply(outcome))
+            await self.note(reply(outcome))
 
     async def _refuse(
         self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None

@@ -13,7 +13,7 @@ Source: behaviour, sections 4, 5, 9 and 10.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,6 @@ from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, TransitionError
 from switchover.spi import (
     AcquireLock,
-    AnswerRequest,
     BeginRun,
     Clock,
     Entry,
@@ -104,8 +103,8 @@ def _ignore(plan: PlanRecord) -> None:
     del plan
 
 
-def _no_answer() -> None:
-    return None
+def _nothing_more() -> Sequence[StoreChange]:
+    return ()
 
 
 class Change:
@@ -218,19 +217,17 @@ class Change:
         Returns:
             Done when it is durable.
         """
-        return self.submit_with(_no_answer)
+        return self.submit_with(_nothing_more)
 
-    def submit_with(self, answer: Callable[[], AnswerRequest | None]) -> asyncio.Future[None]:
-        """Like ``submit``, with an answer that is made when everything else is decided."""
+    def submit_with(self, more: Callable[[], Sequence[StoreChange]]) -> asyncio.Future[None]:
+        """Like ``submit``, with what follows from the outcome: it is asked for when everything else is decided."""
         plan = self.plan
         if self._settled_any and plan.unsettled == 0:
             self._settle_plan()
         elif plan.plan.pending_operation is Operation.PAUSE and not plan.counts.get(TaskStatus.RUNNING):
             self.transition_plan(PlanStatus.PAUSED)
             self.emit_plan(EventType.PLAN_PAUSED)
-        reply = answer()
-        if reply is not None:
-            self.entry.changes.append(reply)
+        self.entry.changes.extend(more())
         durable = self.manager.commits.submit(self.entry, self.records, (plan,))
         self.manager.on_change(plan)
         return durable

@@ -628,10 +628,10 @@ async def test_adopt_of_a_task_that_runs_is_refused() -> None:
         rig.script.block("t1")
         await rig.create("t1")
         await rig.entered("t1", "A")
-        commits = rig.store.commits
+        changing = rig.store.changing
         result = await rig.facade.adopt_tenant("t1")
         assert result.failure_info is not None
         assert result.failure_info.error_code is ErrorCode.ILLEGAL_STATE
-        assert rig.store.commits == commits
+        assert rig.store.changing == changing
         rig.script.release("t1")
         await rig.settles()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from switchover.domain.audit import EVERYTHING
 from switchover.domain.task import Operation, TaskAggregate, TaskStatus
 from switchover.errors import ErrorCode
 from tests.support.harness import Rig, open_rig
@@ -251,7 +252,7 @@ async def test_a_verb_does_what_the_table_says(situation: Situation, verb: Opera
         await rig.quiet()
         task_id = (await rig.task("t1")).task_id
         assert task_id is not None
-        before, events, commits = await rig.aggregate(task_id), await rig.events(), rig.store.commits
+        before, events, changing = await rig.aggregate(task_id), await rig.events(), rig.store.changing
         assert _seen(before) == (situation.status, situation.pending, situation.held)
 
         result = await rig.ask(verb, "t1")
@@ -268,9 +269,11 @@ async def test_a_verb_does_what_the_table_says(situation: Situation, verb: Opera
             told += verb is Operation.CANCEL and before.status is TaskStatus.FAILED  # it settles: PlanProgress
             assert len(await rig.events()) == len(events) + told
         else:
-            assert (after, rig.store.commits) == (before, commits), "nothing is written at all"
+            assert (after, rig.store.changing) == (before, changing), "nothing is written but the audit log"
             assert await rig.events() == events
             assert result.final_status is before.status
+        told_of = (await rig.store.access.list_audit(EVERYTHING, before=None, limit=1))[0].entry
+        assert (told_of.verb, told_of.target, told_of.outcome == "accepted") == (verb, "t1", result.success)
         if applies == "refused":
             assert result.failure_info is not None
             assert result.failure_info.error_code is ErrorCode.ILLEGAL_STATE
