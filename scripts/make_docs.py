@@ -164,7 +164,33 @@ A file is replaced and never written into, so a fault leaves the old content.
 ## Steps without an end
 
 A step that waits for something else than these for longer than its deadline (`step_timeout_seconds`; for a health
-check its own worst case) fails with `STEP_TIMEOUT`, `TIMEOUT_ERROR`, retryable.
+check its own worst case) fails with `STEP_TIMEOUT`, `TIMEOUT_ERROR`, retryable. Time in which it waits for the store
+does not count.
+
+## The store
+
+A store that is away delays, and loses nothing. While it takes no commits, nothing goes on that would outrun the record:
+a stage that runs comes to its end and waits, nothing is started, and no target is written before what has to be known
+for going back is durable. Commits are tried again, in their order, every two seconds at most, for as long as it takes.
+
+An operator sees it: `run` and every other verb that stays with the work say when the store stops taking commits, why,
+and when it takes them again, the live display has it in view meanwhile, and the log has both (`switchover.commits`). In
+a program it is `executor.store_outage`.
+
+{store}
+
+Try your own store the same way: `switchover.testing.fakes.FaultyStore` goes around any `ExecutionStore`.
+
+```python
+from switchover.testing.fakes import FaultyStore
+from switchover.testing.faults import Fault, RandomFaults
+
+store = FaultyStore(inner=MyStore(), clock=clock)
+store.fail("commit", Fault.DURING, skip=2)                      # the third commit from now is taken back
+store.fail(fault=Fault.LOCKED, times=None, seconds=120)         # two minutes without anything
+store.slow(3.0, "load_tasks", times=None)                       # every reading of tasks takes three seconds longer
+store.chance = RandomFaults(seed=7, rate=0.2)                   # and a fifth of all calls fails, repeatably
+```
 """
 
 
@@ -172,7 +198,7 @@ def faults() -> str:
     """The page about faults, from the table that the tests take their expectations from."""
     sys.path.insert(0, str(_REFERENCE.parent.parent))
     # Found only once the root of the repository is on the path, and needed for no other page.
-    from tests.support.fault_table import FILE, HEALTH, HTTP, REDIS, Row  # noqa: PLC0415
+    from tests.support.fault_table import FILE, HEALTH, HTTP, REDIS, STORE, Row  # noqa: PLC0415
 
     def ends(row: Row) -> str:
         if row.kind is None:
@@ -190,7 +216,8 @@ def faults() -> str:
         name: _table([["fault", "leads to", "the message says"], *([row.fault, ends(row), said(row)] for row in rows)])
         for name, rows in (("http", HTTP), ("redis", REDIS), ("file", FILE))
     }
-    return _FAULTS.format(health=_table(health), **tables)
+    store = _table([["fault", "what happens"], *([row.fault, row.happens] for row in STORE)])
+    return _FAULTS.format(store=store, health=_table(health), **tables)
 
 
 PAGES: dict[str, Callable[[], str]] = {"verbs.md": verbs, "states.md": states, "faults.md": faults}

@@ -11,6 +11,8 @@ import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -33,9 +35,10 @@ from switchover.domain.task import PlanId, TaskKey, is_plan_id
 from switchover.dto import PlanStatusInfo, TenantDeployConfig
 from switchover.engine.driver import Driver, DriverOptions
 from switchover.engine.observing import PlaceReport, observe
+from switchover.engine.patience import patiently
 from switchover.engine.publisher import EventPublisher
 from switchover.engine.records import PlanRecord, TaskRecord
-from switchover.errors import StorageError, StoreUnusableError
+from switchover.errors import StorageError, StoreClosedError, StoreUnavailableError, StoreUnusableError
 from switchover.facade import DeploymentTaskFacade
 from switchover.factory import PlanFactory, StageFactory
 from switchover.operations import Inbox, LocalOperations, Operations, RemoteOperations
@@ -85,6 +88,22 @@ def _sqlite_path(url: str) -> Path:
         msg = f"store {url!r}: write sqlite:///relative/path.db or sqlite:////absolute/path.db"
         raise StoreUnusableError(msg)
     return Path(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOutage:
+    """
+    A store that takes no commits.
+
+    Attributes:
+        since: When the first one failed; aware, UTC.
+        reason: Of the last one that did, with what to do about it.
+        attempts: How many have failed since.
+    """
+
+    since: datetime
+    reason: str
+    attempts: int
 
 
 class Executor:
@@ -155,13 +174,27 @@ class Executor:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops = []
-        await self._release()
+        with suppress(StoreUnavailableError):  # closing the store lets go of the lease, too
+            await self._release()
         self._publisher.close()
 
     @property
     def driving(self) -> bool:
         """This process is the one that commits."""
         return self._driver is not None
+
+    @property
+    def store_outage(self) -> StoreOutage | None:
+        """
+        Since when the store has taken no commits of this process, and why; None while it takes them.
+
+        Nothing is lost meanwhile: what runs comes to the end of its stage and waits, nothing is started, no target is
+        written by what has no record yet, and everything goes on by itself when the store is back.
+        """
+        health = None if self._driver is None else self._driver.commits.health
+        if health is None or health.unavailable_at is None:
+            return None
+        return StoreOutage(since=health.unavailable_at, reason=health.reason, attempts=health.failed_attempts)
 
     async def driver(self) -> DriverInfo | None:
         """Who drives the store, or did last."""
@@ -174,20 +207,25 @@ class Executor:
         Wait until the plan is settled or PAUSED, or everything unsettled in it is paused or held.
 
         Raises:
-            StorageError: This process drove the store and may write no more.
+            StorageError: This process drove the store and may write no more, or the executor was closed meanwhile.
         """
         key = PlanId(plan_id)
         while True:
             seen = self._publisher.version
             resident = None if self._driver is None else self._driver.residents.plans.get(key)
             if resident is None or _has_come_to_rest(resident.plan.status, resident.unsettled, resident.idle):
-                plan = await self.store.load_plan(key) if is_plan_id(plan_id) else None
+                plan = None
+                if is_plan_id(plan_id):
+                    plan = await patiently(self.clock, lambda: self.store.load_plan(key))
                 if plan is None:
                     return await self.facade.query_plan_status(plan_id)
                 if _has_come_to_rest(plan.status, plan.unsettled, plan.idle):
                     return PlanStatusInfo.of(plan)
             if self.driver_failure is not None:
                 raise self.driver_failure
+            if self._publisher.closed:
+                msg = f"the executor was closed while plan {plan_id} was waited for; the plan goes on with the next one"
+                raise StoreClosedError(msg)
             await self._publisher.changed(seen)
 
     async def events(self, plan_id: int, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:

@@ -38,6 +38,7 @@ _log = structlog.get_logger("switchover.operations")
 
 _LARGE_PLAN = 500
 _POLL_SECONDS = 0.05
+_AWAY_POLL_SECONDS = 1.0
 _PAGE = 50
 _LOOK_SECONDS = 1.0
 _AWAY_SECONDS = 10.0
@@ -443,7 +444,8 @@ class Inbox:
             try:
                 requests = await self._store.open_requests(last, _PAGE)
             except StoreUnavailableError:
-                requests = ()
+                await self._clock.sleep(_AWAY_POLL_SECONDS)
+                continue
             for request in requests:
                 last = request.request_id
                 await self._carry_out(request)

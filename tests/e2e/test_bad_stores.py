@@ -6,8 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from switchover.bootstrap import Executor, open_executor
 from switchover.domain.stage import StageStep, TaskRuntimeContext, TaskStage
 from switchover.errors import StorageError, StoreUnavailableError, StoreUnusableError
 from switchover.stages.service import CompositeServiceStage
+from tests.support.small_disk import fill, small_disk
 
 PLAN = 9
 STAGES = ("one", "two")
@@ -179,7 +179,7 @@ async def test_a_file_without_write_permission(used: Path) -> None:  # pragma: n
 
 
 async def test_a_read_only_disk(used: Path, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "4m") as disk:
+    with small_disk(tmp_path / "disk", size="4m") as disk:
         path = disk / "switchover.db"
         shutil.copy(used, path)
         remount(disk, "ro")
@@ -228,7 +228,7 @@ async def test_a_foreign_lock_delays_what_runs_and_loses_nothing(used: Path) -> 
 
 
 async def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "64k") as disk:
+    with small_disk(tmp_path / "disk", size="64k") as disk:
         fill(disk)
         path = disk / "switchover.db"
         error = await refusal(path)
@@ -242,7 +242,7 @@ async def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_becomes_full_delays_what_runs_and_refuses_what_is_new(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "2m") as disk:
+    with small_disk(tmp_path / "disk", size="2m") as disk:
         gate = Gate()
         path = disk / "switchover.db"
         settings = ExecutorSettings(max_concurrency=2)
@@ -265,7 +265,7 @@ async def test_a_disk_that_becomes_full_delays_what_runs_and_refuses_what_is_new
 
 
 async def test_a_plan_that_does_not_fit_on_the_disk_is_created_whole_when_there_is_room(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "2m") as disk:
+    with small_disk(tmp_path / "disk", size="2m") as disk:
         gate = Gate()
         gate.opened.set()
         path = disk / "switchover.db"
@@ -299,32 +299,5 @@ async def until(condition: Any) -> None:  # noqa: ANN401  # a callable
             await asyncio.sleep(0.01)
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own, where this user may mount one."""
-    folder.mkdir()
-    if (
-        os.geteuid() != 0
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False, capture_output=True
-        ).returncode
-    ):
-        pytest.skip("needs to mount a small disk, which takes root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
-
-
-def fill(disk: Path) -> None:
-    """Leave no room."""
-    with (disk / "ballast").open("wb", buffering=0) as ballast:
-        try:
-            while True:
-                ballast.write(b"\0" * 4096)
-        except OSError:
-            pass

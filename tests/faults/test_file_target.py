@@ -168,7 +168,7 @@ async def test_a_lock_that_another_process_keeps_fails_the_step(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk", kibibytes=64) as mounted:
+    with small_disk(tmp_path / "disk", size="64k") as mounted:
         yield mounted
 
 

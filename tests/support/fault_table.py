@@ -265,3 +265,57 @@ FILE: Sequence[Row] = (
     ),
     Row("newer", "a newer generation is there", _BUSINESS, "generation 9", ErrorCode.STALE_GENERATION, False),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRow:
+    """One fault of the store, and what happens then; for people."""
+
+    key: str
+    fault: str
+    happens: str
+
+
+STORE: Sequence[StoreRow] = (
+    StoreRow(
+        "commit",
+        "any one commit fails: the store is not reached, locked, takes the commit back, or its disk is full",
+        "the same commit is tried again until it is in; the same events in the same order, only later",
+    ),
+    StoreRow("chance", "a third of all calls, whatever they are, fail at random", "the same"),
+    StoreRow("slow", "every commit takes 30 s", "the same; what became ready meanwhile shares the next commit"),
+    StoreRow(
+        "long",
+        "the store is away for long",
+        "running stages end and wait, nothing is started, heartbeats do not pile up; the process says so, and goes on "
+        "by itself when the store is back",
+    ),
+    StoreRow(
+        "deadline",
+        "a step needs its pre-image recorded, and the store is away for longer than the step's deadline",
+        "nothing is written to the target before that is durable; the time does not count, and the step goes on",
+    ),
+    StoreRow("events", "events cannot be read for a while", "whoever follows them waits, and misses nothing"),
+    StoreRow(
+        "request",
+        "a request is made while the store is away",
+        "it is answered when it is durable; after some ten seconds with STORE_UNAVAILABLE, and it takes effect when "
+        "the store is back",
+    ),
+    StoreRow(
+        "start",
+        "the store is away when a process starts",
+        "STORE_UNAVAILABLE; nothing is held back, so the next start succeeds",
+    ),
+    StoreRow(
+        "conflict",
+        "another process has taken the store over",
+        "STORE_CONFLICT: this process starts and writes nothing more; the work goes on over there",
+    ),
+    StoreRow(
+        "locked",
+        "SQLite: another program keeps the database locked",
+        "looking at plans and tasks goes on; the work waits until the lock is gone",
+    ),
+    StoreRow("full", "SQLite: the disk is full", "the work waits until there is room"),
+)

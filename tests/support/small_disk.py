@@ -9,11 +9,11 @@ import pytest
 
 
 @contextmanager
-def small_disk(place: Path, *, kibibytes: int) -> Iterator[Path]:
+def small_disk(place: Path, *, size: str) -> Iterator[Path]:
     """Mount one; skips where this user may mount nothing, which is as good as everywhere but for root."""
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "switchover-test", place],
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "switchover-test", place],
         capture_output=True,
         text=True,
         check=False,
@@ -28,8 +28,8 @@ def small_disk(place: Path, *, kibibytes: int) -> Iterator[Path]:
 
 def fill(disk: Path) -> Path:
     """Take all the room that is left; deleting the file gives it back."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, suppress(OSError):
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
-    return filler
+    return ballast

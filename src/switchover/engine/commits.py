@@ -11,6 +11,7 @@ store that somebody else writes (``StoreConflictError``) ends the driving: this 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -37,9 +38,10 @@ class Pending:
 
 @dataclass(slots=True)
 class StoreHealth:
-    """Whether the store takes commits, for people: since when not, and why."""
+    """Whether the store takes commits, for people: since when not, why, and how often that was tried since."""
 
     unavailable_since: float | None = None
+    unavailable_at: datetime | None = None
     reason: str = ""
     failed_attempts: int = 0
 
@@ -204,15 +206,15 @@ class GroupCommit:
         health.failed_attempts += 1
         health.reason = str(error)
         if health.unavailable_since is None:
-            health.unavailable_since = self.clock.monotonic()
+            health.unavailable_since, health.unavailable_at = self.clock.monotonic(), self.clock.now()
             _log.warning("the store does not take commits; the work waits and nothing is lost", reason=str(error))
 
     def _note_available(self) -> None:
         if self.health.unavailable_since is not None:
             away = self.clock.monotonic() - self.health.unavailable_since
             _log.info("the store takes commits again", away_seconds=round(away, 3))
-            self.health.unavailable_since = None
-            self.health.reason = ""
+            self.health.unavailable_since = self.health.unavailable_at = None
+            self.health.reason, self.health.failed_attempts = "", 0
 
     def close(self) -> None:
         """Take no more, after ``run`` was cancelled: whoever still waits is told that it was not committed."""

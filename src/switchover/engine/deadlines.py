@@ -9,7 +9,8 @@ and with it the entry in the heap, to the next one: a minute's worth of ended ru
 
 import asyncio
 import heapq
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -33,6 +34,17 @@ class Deadline:
         """Interrupt the owner ``seconds`` from now, unless disarmed before."""
         self.expired = False
         self._scheduler.arm(self, seconds)
+
+    @contextmanager
+    def suspended(self) -> Generator[None]:
+        """What the owner waits for in here does not count: it gets the time that was left when it goes on."""
+        left = self._scheduler.seconds_left(self)
+        self.due = None
+        try:
+            yield
+        finally:
+            if left is not None:
+                self._scheduler.arm(self, left)
 
     def expire(self) -> None:
         """Interrupt the owner."""
@@ -78,6 +90,10 @@ class DeadlineScheduler:
         """Nobody arms it any more."""
         deadline.owner = deadline.due = None
         self._spare.append(deadline)
+
+    def seconds_left(self, deadline: Deadline) -> float | None:
+        """Until the deadline is due; None when it is not armed."""
+        return None if deadline.due is None else deadline.due - self._clock.monotonic()
 
     def arm(self, deadline: Deadline, seconds: float) -> None:
         """Set the moment; wakes the loop only when it is the earliest one and not queued yet."""

@@ -222,10 +222,11 @@ class Driver:
             )
         )
 
-    def _beat(self, record: TaskRecord) -> None:
+    def _beat(self, record: TaskRecord) -> asyncio.Future[None] | None:
         plan = self.residents.plans.get(record.task.key.plan_id)
-        if plan is not None and record.task.status.holds_slot:
-            self._boundaries.heartbeat(plan, record)
+        if plan is None or not record.task.status.holds_slot:
+            return None
+        return self._boundaries.heartbeat(plan, record)
 
     def _durable(self, entries: Sequence[Entry], result: CommitResult) -> None:
         self.publisher.publish(event for entry in entries for event in entry.events)

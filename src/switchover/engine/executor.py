@@ -7,6 +7,7 @@ inside a stage can be paused or cancelled. However a run ends, its heartbeat end
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,18 +32,33 @@ StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
 
 
 class StoredPreImages:
-    """The pre-images of one stage of one task: durable before ``keep`` returns."""
+    """
+    The pre-images of one stage of one task: durable before ``keep`` returns.
 
-    __slots__ = ("_clock", "_commits", "_kept", "_record", "_stage", "_store")
+    A store that is away delays the step that needs one. That time is not the step's, so its deadline stands still.
+
+    Args:
+        deadline: Of the step that runs; None while none does.
+    """
+
+    __slots__ = ("_clock", "_commits", "_deadline", "_kept", "_record", "_stage", "_store")
 
     def __init__(
-        self, store: ExecutionStore, commits: GroupCommit, clock: Clock, record: TaskRecord, stage: str
+        self,
+        store: ExecutionStore,
+        commits: GroupCommit,
+        clock: Clock,
+        record: TaskRecord,
+        stage: str,
+        *,
+        deadline: Deadline | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._commits = commits
         self._record = record
         self._stage = stage
+        self._deadline = deadline
         self._kept: dict[str, PreImage] | None = None
 
     async def keep(self, key: str, value: bytes | None) -> PreImage:
@@ -51,7 +67,8 @@ class StoredPreImages:
         if key not in kept:
             image = PreImage(key=key, value=value)
             entry = Entry(changes=[KeepPreImage(self._record.task.key, self._stage, image)])
-            await self._commits.submit(entry, (self._record,))
+            with self._uncounted():
+                await self._commits.submit(entry, (self._record,))
             kept[key] = image
         return kept[key]
 
@@ -62,9 +79,13 @@ class StoredPreImages:
     async def _load(self) -> dict[str, PreImage]:
         if self._kept is None:
             key = self._record.task.key
-            images = await patiently(self._clock, lambda: self._store.load_pre_images(key, self._stage))
+            with self._uncounted():
+                images = await patiently(self._clock, lambda: self._store.load_pre_images(key, self._stage))
             self._kept = {image.key: image for image in images}
         return self._kept
+
+    def _uncounted(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._deadline is None else self._deadline.suspended()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -236,7 +257,9 @@ class _Run:
         context.generation = record.task.generation
         context.rolling_back = work.restoring
         context.config = self._config(work)
-        context.pre_images = StoredPreImages(executor.store, executor.commits, executor.clock, record, stage.name)
+        context.pre_images = StoredPreImages(
+            executor.store, executor.commits, executor.clock, record, stage.name, deadline=self._deadline
+        )
         return stage, context
 
     def _failure(self, error: Exception, stage: TaskStage) -> FailureInfo:

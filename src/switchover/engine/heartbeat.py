@@ -4,6 +4,7 @@ HeartbeatScheduler: one loop beats for every running task.
 The interval is the same for all, so whoever was served last is due last: a dict in insertion order is the whole queue.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from switchover.engine.alarm import Alarm
@@ -14,11 +15,12 @@ from switchover.spi import Clock
 class Beating:
     """One run that is alive; the context in which it beats."""
 
-    __slots__ = ("_scheduler", "record")
+    __slots__ = ("_scheduler", "on_its_way", "record")
 
     def __init__(self, scheduler: "HeartbeatScheduler", record: TaskRecord) -> None:
         self._scheduler = scheduler
         self.record = record
+        self.on_its_way = False
 
     def __enter__(self) -> None:
         self._scheduler.begin(self)
@@ -26,16 +28,29 @@ class Beating:
     def __exit__(self, *exc_info: object) -> None:
         self._scheduler.end(self)
 
+    def sent(self, durable: asyncio.Future[None]) -> None:
+        """Its heartbeat is on the way to the store."""
+        self.on_its_way = True
+        durable.add_done_callback(self._arrived)
+
+    def _arrived(self, _: asyncio.Future[None]) -> None:
+        self.on_its_way = False
+
 
 class HeartbeatScheduler:
     """
     Calls ``beat`` for each running task, every ``interval_seconds`` from the beginning of its run.
 
+    While the last heartbeat of a run is not durable, none follows it: a store that is away for hours would otherwise
+    let them pile up, and be flooded when it returns.
+
     Args:
-        beat: Decides and submits the heartbeat; must not block.
+        beat: Decides and submits the heartbeat, and gives what is done when it is durable; must not block.
     """
 
-    def __init__(self, *, clock: Clock, interval_seconds: float, beat: Callable[[TaskRecord], None]) -> None:
+    def __init__(
+        self, *, clock: Clock, interval_seconds: float, beat: Callable[[TaskRecord], asyncio.Future[None] | None]
+    ) -> None:
         self._clock = clock
         self._interval = interval_seconds
         self._beat = beat
@@ -75,4 +90,5 @@ class HeartbeatScheduler:
             self.lag_seconds = now - due
             # Late beats are not made up for: the next one is due an interval from now.
             self._due[beating] = now + self._interval
-            self._beat(beating.record)
+            if not beating.on_its_way and (durable := self._beat(beating.record)) is not None:
+                beating.sent(durable)

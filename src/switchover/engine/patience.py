@@ -2,7 +2,8 @@
 Reading from a store that is away for a while.
 
 A commit that finds the store away is tried again until it is in (``engine.commits``). What a running task or a brake
-has to read on its way deserves the same: an outage delays the work, and must not leave a task RUNNING that nobody runs.
+has to read on its way deserves the same: an outage delays the work, and must not leave a task RUNNING that nobody
+runs. So does whoever waits for a plan or follows its events.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,9 +28,16 @@ async def patiently(clock: Clock, read: Callable[[], Awaitable[_Result]]) -> _Re
     Raises:
         StorageError: Waiting does not help.
     """
+    away = False
     while True:
         try:
-            return await read()
+            found = await read()
         except StoreUnavailableError as error:
-            _log.warning("the store cannot be read; trying again", reason=str(error))
+            if not away:
+                away = True
+                _log.warning("the store cannot be read; trying again until it can", reason=str(error))
             await clock.sleep(_AGAIN_SECONDS)
+        else:
+            if away:
+                _log.info("the store can be read again")
+            return found

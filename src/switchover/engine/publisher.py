@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from switchover.domain.events import Event
 from switchover.domain.task import PlanId
+from switchover.engine.patience import patiently
 from switchover.spi import Clock, ExecutionStore
 
 _KEPT_EVENTS = 2048
@@ -63,6 +64,11 @@ class EventPublisher:
         self.notify()
 
     @property
+    def closed(self) -> bool:
+        """Nothing will be told any more."""
+        return self._closed
+
+    @property
     def version(self) -> int:
         """Rises with every notification; take it before reading, and wait for a change of it after."""
         return self._version
@@ -92,9 +98,7 @@ class EventPublisher:
         try:
             while True:
                 closed, seen = self._closed, self._version
-                page: Sequence[Event] = self._at_hand(plan_id, cursor) or await self._store.load_events(
-                    plan_id, cursor, _PAGE
-                )
+                page: Sequence[Event] = self._at_hand(plan_id, cursor) or await self._read(plan_id, cursor)
                 for event in page:
                     cursor = event.position
                     yield event
@@ -108,6 +112,9 @@ class EventPublisher:
             if not self._subscribers[plan_id]:
                 del self._subscribers[plan_id]
                 del self._recent[plan_id]
+
+    async def _read(self, plan_id: PlanId, cursor: int) -> Sequence[Event]:
+        return await patiently(self._clock, lambda: self._store.load_events(plan_id, cursor, _PAGE))
 
     def _at_hand(self, plan_id: PlanId, cursor: int) -> Sequence[Event]:
         recent = self._recent[plan_id]

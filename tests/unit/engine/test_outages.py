@@ -6,7 +6,7 @@ import pytest
 
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import TaskStatus
-from switchover.errors import StorageError, StoreConflictError
+from switchover.errors import StorageError, StoreClosedError, StoreConflictError
 from tests.support.harness import Rig, open_rig
 
 
@@ -92,6 +92,19 @@ async def test_a_store_that_somebody_else_writes_ends_the_driving_and_whoever_wa
         await rig.restart()
         assert await rig.settles() is PlanStatus.COMPLETED
         await rig.assert_sound()
+
+
+async def test_whoever_waits_for_a_plan_is_told_when_the_executor_closes() -> None:
+    """And does not look again and again, for ever."""
+    async with open_rig("A", judged=False) as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        waiting = asyncio.ensure_future(rig.executor.wait_for_plan(100))
+        await rig.quiet()
+        await rig.stop()
+        with pytest.raises(StoreClosedError, match="plan 100"):
+            await waiting
 
 
 async def test_a_process_that_was_frozen_cannot_write_when_it_wakes_up() -> None:

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from switchover.errors import StoreUnavailableError
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.looking import Look, Subject
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from switchover.bootstrap import Executor
     from switchover.interfaces.cli.screens import Screen
 
@@ -83,6 +86,8 @@ class Companion:
     interrupts: Interrupts
     go_on: str
     _began: float = field(default_factory=time.monotonic)
+    _cannot_look: bool = False
+    _outage_since: "datetime | None" = None
 
     async def stay(self) -> tuple[ExitCode, Look]:
         """Until it has come to rest, or somebody wants us to leave."""
@@ -112,6 +117,11 @@ class Companion:
             seen = executor.version
             began = time.monotonic()
             look = await self._look()
+            if look is None:  # nothing to go by, so nothing ends here but by the one who watches
+                if first.is_set() or began >= due:
+                    return await self.subject.look()
+                await _any_of(min(_REDRAW_SECONDS, due - began), first.wait)
+                continue
             if look.at_rest or first.is_set() or began >= due:
                 return look
             if executor.driver_failure is not None:
@@ -146,10 +156,34 @@ class Companion:
             self.screen.say(f"stopped; {self.subject.name} goes on from here with: {self.go_on}")
         return look
 
-    async def _look(self) -> Look:
-        look = await self.subject.look()
+    async def _look(self) -> Look | None:
+        """Show how it stands; None while the store cannot be read, which is no reason to leave the work alone."""
+        try:
+            look = await self.subject.look()
+        except StoreUnavailableError as error:
+            if not self._cannot_look:
+                self._cannot_look = True
+                self.screen.say(f"the store cannot be read: {error.message}. Looking again until it can")
+            return None
+        if self._cannot_look:
+            self._cannot_look = False
+            self.screen.say("the store can be read again")
+        self._tell_of_outage(look)
         self.screen.show(look)
         return look
+
+    def _tell_of_outage(self, look: Look) -> None:
+        """When the store begins to take no commits, and when it takes them again."""
+        outage = look.around.outage
+        since = None if outage is None else outage.since
+        if outage is not None and self._outage_since is None:
+            self.screen.say(
+                f"the store takes no commits: {outage.reason}. Nothing is lost: what runs comes to the end of its "
+                "stage and waits, nothing more is started, and all goes on by itself when the store is back"
+            )
+        elif since is None and self._outage_since is not None:
+            self.screen.say("the store takes commits again, and the work goes on")
+        self._outage_since = since
 
 
 async def _any_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:

@@ -17,7 +17,7 @@ from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan, of_task
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
+    from switchover.bootstrap import Executor, StoreOutage
     from switchover.engine.explain import Explanation
     from switchover.spi import DriverInfo, StopLine
 
@@ -35,12 +35,13 @@ _OCCUPIED = frozenset({TaskStatus.RUNNING, TaskStatus.ROLLING_BACK})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What surrounds the work: who drives, and whether the line stands still."""
+    """What surrounds the work: who drives, whether the line stands still, and since when the store is away."""
 
     driver: "DriverInfo | None"
     driving: bool
     line: "StopLine | None"
     now: float
+    outage: "StoreOutage | None" = None
 
     @property
     def nobody_drives(self) -> bool:
@@ -233,4 +234,5 @@ async def _around(executor: "Executor") -> Around:
         driving=executor.driving,
         line=await executor.store.load_line(),
         now=time.monotonic(),
+        outage=executor.store_outage,
     )

@@ -66,6 +66,14 @@ def driven_by(look: Look) -> str:
     return f"driven by {around.driver.owner}"
 
 
+def outage(look: Look) -> str:
+    """Since when the store has taken no commits, the essence first; empty while it takes them."""
+    away = look.around.outage
+    if away is None:
+        return ""
+    return f"store away since {away.since.astimezone():%H:%M:%S}, work waits and nothing is lost: {away.reason}"
+
+
 def brakes(look: PlanLook, place: Place) -> Iterator[str]:
     """What keeps the plan, or the first of its waiting tasks, from going on."""
     plan, around = look.plan, look.around
@@ -114,7 +122,7 @@ def _plan_lines(look: PlanLook, place: Place, width: int, height: int, *, fancy:
     )
     told = [numbers(look)] if len(numbers(look)) <= width else [counts_of(plan), _pace(look)]
     lines = [*_beside(title, driven_by(look), width), _bar(look, width, fancy=fancy), *map(Text, told)]
-    lines += [Text(printable(note), style="yellow") for note in brakes(look, place)]
+    lines += [Text(printable(note), style="yellow") for note in (outage(look), *brakes(look, place)) if note]
     room = max(height - len(lines) - 1, 0)
     attention = list(_attention(look, place, width, room))
     lines += [*([Text()] if attention else []), *attention]
@@ -212,6 +220,8 @@ def _task_lines(look: TaskLook, place: Place, width: int, *, fancy: bool) -> "li
     lines = [*_beside(title, driven_by(look), width), stages]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
+    if look.around.outage is not None:
+        lines.append(Text(printable(outage(look)), style="yellow"))
     if look.waits is not None and look.waits.cause != "ORDER" and not look.at_rest:
         move = f"; {place.with_place(look.waits.next_move)}" if look.waits.next_move else ""
         lines.append(Text(printable(f"{look.waits.reason}{move}"), style="yellow"))

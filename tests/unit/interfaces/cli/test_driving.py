@@ -7,14 +7,15 @@ from typing import Any, cast
 
 import pytest
 
+from switchover.bootstrap import StoreOutage
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import TaskStatus
-from switchover.errors import StoreConflictError
+from switchover.errors import StoreConflictError, StoreUnavailableError
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.looking import Look
 from switchover.interfaces.cli.screens import SilentScreen
-from tests.support.cli_samples import look
+from tests.support.cli_samples import NOW, around, look
 
 S, P = TaskStatus, PlanStatus
 RUNNING = look({S.RUNNING: 1})
@@ -142,6 +143,37 @@ async def test_a_driver_that_may_write_no_more_says_so(setting: Setting) -> None
     setting.executor.driver_failure = StoreConflictError("another process drives")
     with pytest.raises(StoreConflictError):
         await setting.companion().stay()
+
+
+async def test_a_store_that_cannot_be_read_for_a_while_ends_nothing_and_is_told_once(setting: Setting) -> None:
+    def away() -> None:
+        raise StoreUnavailableError("locked by a backup")
+
+    setting.subject.when = {2: away, 3: away, 4: away, 6: setting.becomes(DONE)}
+    assert await setting.companion().stay() == (ExitCode.DONE, DONE)
+    assert setting.screen.said == [
+        "the store cannot be read: locked by a backup. Looking again until it can",
+        "the store can be read again",
+    ]
+
+
+async def test_watching_a_store_that_cannot_be_read_ends_with_the_time_and_the_reason(setting: Setting) -> None:
+    def away() -> None:
+        raise StoreUnavailableError("locked by a backup")
+
+    setting.subject.when = dict.fromkeys(range(1, 100), away)
+    with pytest.raises(StoreUnavailableError, match="locked by a backup"):
+        await setting.companion().watch(0.05)
+
+
+async def test_an_outage_of_the_store_is_told_when_it_begins_and_when_it_ends(setting: Setting) -> None:
+    outage = StoreOutage(since=NOW, reason="the disk is full; make room", attempts=3)
+    away = look({S.RUNNING: 1}, around=around(outage=outage))
+    setting.subject.when = {2: setting.becomes(away), 4: setting.becomes(RUNNING), 5: setting.becomes(DONE)}
+    await setting.companion().stay()
+    began, ended = setting.screen.said
+    assert began.startswith("the store takes no commits: the disk is full; make room. Nothing is lost")
+    assert ended == "the store takes commits again, and the work goes on"
 
 
 async def test_watching_ends_with_the_time(setting: Setting) -> None:

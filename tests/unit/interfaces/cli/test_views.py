@@ -4,6 +4,7 @@ import re
 import pytest
 from rich.console import Console
 
+from switchover.bootstrap import StoreOutage
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import Operation, StageMark, TaskStatus
 from switchover.engine.explain import Explanation
@@ -151,3 +152,11 @@ def test_an_empty_looking_plan_is_no_division_by_zero() -> None:
     assert "0 of 0 done" in numbers(look({}))
     assert drawn(look({}, plan={"total": 0}))
     assert plan({}).total == 0
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_store_that_is_away_is_told_with_the_essence_first(width: int) -> None:
+    away = around(outage=StoreOutage(since=NOW, reason="the disk is full; make room " * 10, attempts=3))
+    at = f"{NOW.astimezone():%H:%M:%S}"
+    for what in (look({S.RUNNING: 1, S.PENDING: 2}, around=away), TaskLook(task=task(7), around=away)):
+        assert f"store away since {at}, work waits and nothing is lost: the disk" in drawn(what, width=width)
