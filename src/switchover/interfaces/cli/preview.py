@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _APART = frozenset({"tenant_id", "plan_id", "plan_version", "source_tenant_deploy_config", "network_endpoints"})
 _COMPARED = tuple(name for name in CONFIG_NAMES if name not in _APART)
 
+_STATES = {"starts": ("starts", "start"), "waits": ("waits", "wait"), "refused": ("is refused", "are refused")}
+"""What one tenant does, and what several do."""
+
 PREVIEW_COLUMNS = (
     Column("TENANT", flexible=True),
     Column("FROM"),
@@ -134,11 +137,11 @@ class Preview:
     def details(self, place: Place) -> list[tuple[str, object]]:
         """For people."""
         draft, rules = self.draft, self.draft.rules
-        states = ", ".join(f"{number:,} {state}" for state, number in self.states.items())
+        states = ", ".join(f"{number:,} {_STATES[state][number != 1]}" for state, number in self.states.items())
         return [
             ("plan", "its id is assigned when it is created" if draft.plan_id is None else draft.plan_id),
             ("name", draft.name),
-            ("tenants", f"{len(self.tenants):,}, {states}"),
+            ("tenants", f"{len(self.tenants):,}: {states}"),
             ("stages", ", ".join(self.stages)),
             ("concurrency", f"{rules.max_concurrency} at once"),
             ("on conflict", rules.on_conflict),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import say
-from switchover.interfaces.cli.output import Format, write_json, write_line
+from switchover.interfaces.cli.output import Format, write_json, write_line, write_paragraphs
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.texts import count, printable
 
@@ -23,12 +23,11 @@ def write_result(result: "TaskOperationResult", output: Format, place: Place) ->
         return ExitCode.DONE if result.success else ExitCode.REFUSED
     message = place.with_place(result.message)
     if result.success:
-        print(printable(message))
+        write_paragraphs([printable(message)])
     else:
         code = "" if result.failure_info is None else f"{result.failure_info.error_code}: "
         say(f"refused: {code}{message}")
-    for line in _refusals(result.refused, place):
-        print(line)
+    write_paragraphs(_refusals(result.refused, place))
     return ExitCode.DONE if result.success else ExitCode.REFUSED
 
 

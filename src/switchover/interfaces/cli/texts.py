@@ -42,5 +42,5 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 def on_failure(*, automatic: bool, retries: int) -> str:
     """What a plan does with a task that fails."""
-    done = "it is rolled back at once" if automatic else "it stays as it is until somebody retries it or rolls it back"
+    done = "rolled back at once" if automatic else "left as it is, for a retry or a rollback"
     return f"{done}; at most {count(retries, 'retry', 'retries')}"
