@@ -9,32 +9,32 @@ from switchover.errors import ErrorCode
 
 _SENTENCES: Mapping[Operation, Mapping[Effect, str]] = {
     Operation.PAUSE: {
-        Effect.REQUEST: "{tenants} that run stop at their next stage boundary; the stage that runs ends first",
-        Effect.HOLD: "{tenants} that wait are held before their first stage",
-        Effect.PAUSE_NOW: "{tenants} about to go on stay paused",
-        Effect.NOTHING: "{tenants} are paused already, or wait and start only when the plan is resumed",
+        Effect.REQUEST: "{tenants} running: paused at the next stage boundary, when the present stage has ended",
+        Effect.HOLD: "{tenants} waiting: held before the first stage",
+        Effect.PAUSE_NOW: "{tenants} about to go on: paused at once",
+        Effect.NOTHING: "{tenants} paused already, or waiting and not started before the plan is resumed",
     },
     Operation.RESUME: {
-        Effect.RESUME: "{tenants} go on after their last complete stage; no complete stage is repeated",
-        Effect.RELEASE: "{tenants} that were held may start",
-        Effect.WITHDRAW: "{tenants} go on without a stop: their pending pause is withdrawn",
-        Effect.NOTHING: "{tenants} that wait may start, each in its turn",
+        Effect.RESUME: "{tenants} paused: go on after the last complete stage; no complete stage is repeated",
+        Effect.RELEASE: "{tenants} held: may start",
+        Effect.WITHDRAW: "{tenants} running: the pending pause is withdrawn",
+        Effect.NOTHING: "{tenants} waiting: start in turn",
     },
     Operation.CANCEL: {
-        Effect.CANCEL_NOW: "{tenants} are cancelled at once",
-        Effect.REQUEST: "{tenants} that run are cancelled at their next stage boundary",
-        Effect.WITHDRAW: "{tenants} are not retried: their pending retry is withdrawn",
-        Effect.NOTHING: "{tenants} are cancelled already",
+        Effect.CANCEL_NOW: "{tenants} not running: cancelled at once",
+        Effect.REQUEST: "{tenants} running: cancelled at the next stage boundary, when the present stage has ended",
+        Effect.WITHDRAW: "{tenants} failed: the pending retry is withdrawn",
+        Effect.NOTHING: "{tenants} cancelled already",
     },
     Operation.RETRY: {
-        Effect.REQUEST: "{tenants} that failed run again, each in its turn",
-        Effect.NOTHING: "{tenants} wait for their retry already",
+        Effect.REQUEST: "{tenants} failed: run again, in turn",
+        Effect.NOTHING: "{tenants} waiting for a retry already",
     },
     Operation.ROLLBACK: {
-        Effect.REQUEST: "{tenants} go back: every stage that was started gets its previous good configuration "
+        Effect.REQUEST: "{tenants} switched or begun: each stage that was started gets its previous good configuration "
         "again, in reverse order, and counts as back when the old version is seen",
-        Effect.CANCEL_NOW: "{tenants} that have switched nothing yet are cancelled",
-        Effect.NOTHING: "{tenants} are back already, or on their way",
+        Effect.CANCEL_NOW: "{tenants} not begun: cancelled",
+        Effect.NOTHING: "{tenants} back already, or on the way",
     },
 }
 
@@ -56,9 +56,9 @@ def sentences(operation: Operation, forecast: Forecast) -> list[str]:
         lines.append(f"{_CLOSING[operation]}.")
     for code, (number, example) in forecast.refused.items():
         if code == ErrorCode.ILLEGAL_STATE:
-            lines.append(f"{_tenants(number)} are left alone, because {operation} does not apply to their state.")
+            lines.append(f"{_tenants(number)} left alone: {operation} does not apply in that state.")
         else:
-            lines.append(f"{_tenants(number)} would be refused with {code}: {example}.")
+            lines.append(f"{_tenants(number)} refused with {code}, for example: {example}.")
     if not forecast.changing:
         lines.insert(0, "Nothing would change.")
     return lines

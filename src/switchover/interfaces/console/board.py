@@ -7,7 +7,7 @@ a plan that makes thousands of events a second costs a few reads.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, cast
 
@@ -19,6 +19,9 @@ from switchover.interfaces.console.pace import Pace
 _PAGE = 2_000
 _READ_AT_ONCE = 500
 _REFRESH_SECONDS = 0.2
+_WHOLE_SECONDS = 0.5
+_SHARE = 20
+"""Reading everything may take one part in so many of the time."""
 _MOST_BOARDS = 8
 
 Shared = TypeVar("Shared")
@@ -88,7 +91,6 @@ class PlanBoard:
         self._rows: list[BoardRow] = []
         self._shared: dict[object, object] = {}
         self._dirty: set[int] = set()
-        self._stirred = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._pace = Pace()
         self._loops: list[asyncio.Task[None]] = []
@@ -98,12 +100,7 @@ class PlanBoard:
     async def open(self) -> None:
         """Read every task once, then follow."""
         since = self.plan.position
-        after = 0
-        store = self._executor.store
-        while page := await store.list_tasks(self.plan.plan_id, statuses=None, after=after, limit=_PAGE):
-            after = page[-1].key.ordinal
-            self._rows += [self._row(task) for task in page]
-            await asyncio.sleep(0)
+        await self._read_all()
         self._loops = [asyncio.ensure_future(self._listen(since)), asyncio.ensure_future(self._refresh())]
 
     async def aclose(self) -> None:
@@ -134,17 +131,15 @@ class PlanBoard:
         moving = self.plan.unsettled - self.plan.idle
         return moving / self.rate if self.rate and moving > 0 else None
 
-    async def changed(self, seen: int, seconds: float) -> bool:
-        """Wait until ``version`` is not ``seen`` any more, but no longer than so many seconds; says whether it is."""
+    async def changed(self, seen: int) -> None:
+        """Wait until ``version`` is not ``seen`` any more."""
         if self.version == seen and self._loops:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(waiter, seconds)
+                await waiter
             finally:
                 self._waiters.discard(waiter)
-        return self.version != seen
 
     # Inside
 
@@ -152,22 +147,47 @@ class PlanBoard:
         async for event in self._executor.events(self.plan.plan_id, since=since):
             if event.key is not None:
                 self._dirty.add(event.key.ordinal)
-            self._stirred.set()
 
     async def _refresh(self) -> None:
-        store, clock = self._executor.store, self._executor.clock
+        """
+        Read again what events named; and once in a while everything, if the plan has changed.
+
+        A request that waits for its time makes no event. It is seen within a second, or later the longer reading
+        everything takes, so that looking costs a small share of the time.
+        """
+        executor, clock = self._executor, self._executor.clock
+        whole, due = self.plan.version, 0.0
         while True:
-            self.rate = self._pace.note(clock.monotonic(), self.plan.total - self.plan.unsettled)
-            await self._stirred.wait()
+            seen = executor.version
+            began = clock.monotonic()
+            plan = await executor.store.load_plan(self.plan.plan_id) or self.plan
+            if plan.version != whole and began >= due:
+                whole = plan.version
+                self._dirty.clear()
+                await self._read_all()
+                due = clock.monotonic() + max((clock.monotonic() - began) * _SHARE, _WHOLE_SECONDS)
+            changed, self._dirty = sorted(self._dirty), set()
+            await self._read(changed)
+            if changed or plan.version != self.plan.version:
+                self.plan = plan
+                self.rate = self._pace.note(clock.monotonic(), plan.total - plan.unsettled)
+                self._tell()
             await clock.sleep(_REFRESH_SECONDS)
-            self._stirred.clear()
-            dirty, self._dirty = sorted(self._dirty), set()
-            for start in range(0, len(dirty), _READ_AT_ONCE):
-                keys = [TaskKey(self.plan.plan_id, ordinal) for ordinal in dirty[start : start + _READ_AT_ONCE]]
-                for stored in await store.load_tasks(keys):
-                    self._rows[stored.task.key.ordinal - 1] = self._row(stored.task)
-            self.plan = await store.load_plan(self.plan.plan_id) or self.plan
-            self._tell()
+            if plan.version == whole:
+                await executor.changed(seen)
+
+    async def _read_all(self) -> None:
+        after = 0
+        store = self._executor.store
+        while page := await store.list_tasks(self.plan.plan_id, statuses=None, after=after, limit=_PAGE):
+            self._rows[after : after + len(page)] = [self._row(task) for task in page]
+            after = page[-1].key.ordinal
+
+    async def _read(self, ordinals: Sequence[int]) -> None:
+        for start in range(0, len(ordinals), _READ_AT_ONCE):
+            keys = [TaskKey(self.plan.plan_id, ordinal) for ordinal in ordinals[start : start + _READ_AT_ONCE]]
+            for stored in await self._executor.store.load_tasks(keys):
+                self._rows[stored.task.key.ordinal - 1] = self._row(stored.task)
 
     def _tell(self) -> None:
         self.version += 1

@@ -7,56 +7,62 @@ costs one pending answer.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from typing import Protocol
 
 from starlette.responses import StreamingResponse
-
-from switchover.bootstrap import Executor
 
 _LEAST_SECONDS = 0.25
 _BREATH_SECONDS = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def stream(executor: Executor, stopping: asyncio.Event, token: Callable[[], Awaitable[object]]) -> StreamingResponse:
+class Source(Protocol):
+    """Something that changes: the executor, or a board."""
+
+    @property
+    def version(self) -> int:
+        """Rises when something may have changed."""
+        ...
+
+    async def changed(self, seen: int) -> None:
+        """Wait until something may have changed since ``version`` was ``seen``."""
+        ...
+
+
+def stream(source: Source, stopping: asyncio.Event, token: Callable[[], Awaitable[object]]) -> StreamingResponse:
     """
     An answer that goes on until the reader leaves or the server stops.
 
     Args:
+        source: Says when to look again.
         token: Something that is another one when the page would look different.
     """
-    return StreamingResponse(_said(executor, stopping, token), media_type="text/event-stream", headers=_HEADERS)
+    return StreamingResponse(_said(source, stopping, token), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _said(
-    executor: Executor, stopping: asyncio.Event, token: Callable[[], Awaitable[object]]
-) -> AsyncIterator[str]:
+async def _said(source: Source, stopping: asyncio.Event, token: Callable[[], Awaitable[object]]) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
     known: object = await token()
-    silent = 0.0
     number = 0
     while not stopping.is_set():
-        seen = executor.version
+        seen = source.version
         current = await token()
         if current != known:
-            known, silent = current, 0.0
+            known = current
             number += 1
             yield f"event: change\ndata: {number}\n\n"
-        elif silent >= _BREATH_SECONDS:
-            silent = 0.0
+        if not await _first_of(stopping.wait(), source.changed(seen), seconds=_BREATH_SECONDS):
             yield ": still here\n\n"
-        began = executor.clock.monotonic()
-        await _first_of(stopping.wait(), executor.changed(seen), seconds=_BREATH_SECONDS)
         await _first_of(stopping.wait(), seconds=_LEAST_SECONDS)
-        silent += executor.clock.monotonic() - began
 
 
-async def _first_of(*waits: Awaitable[object], seconds: float) -> None:
+async def _first_of(*waits: Awaitable[object], seconds: float) -> bool:
+    """Wait for the first, but no longer than so many seconds; says whether there was one."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return bool(done)

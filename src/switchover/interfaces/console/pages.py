@@ -239,7 +239,7 @@ class Pages:
         async def token() -> object:
             return board.version
 
-        return stream(self._executor, self._stopping, token)
+        return stream(board, self._stopping, token)
 
     # Tenants
 
