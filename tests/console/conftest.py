@@ -148,9 +148,9 @@ def serving(*stages: str) -> Iterator[Served]:
         served.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all tests of a process."""
+    """One for the tests of a module: while it is open, the thread has a running loop, which asynchronous tests forbid."""
     with chromium() as started:
         yield started
 
