@@ -150,7 +150,7 @@ def serving(*stages: str) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for the tests of a module: while it is open, the thread has a running loop, which asynchronous tests forbid."""
+    """One a module: while it is open, the thread has a running loop, which asynchronous tests forbid."""
     with chromium() as started:
         yield started
 
