@@ -206,16 +206,6 @@ class DeploymentTaskFacade:
         """``adopt_tenant`` for every tenant of a plan."""
         return await self._by_plan("adopt", plan_id)
 
-    async def operate(
-        self, verb: str, target_type: TargetType, target: str = "", *, reason: str = "", from_checkpoint: bool = True
-    ) -> TaskOperationResult:
-        """Any of the requests above by its name: what interfaces with one route for all verbs call."""
-        return await self._operate(
-            OperationRequest(
-                verb=verb, target_type=target_type, target=target, reason=reason, from_checkpoint=from_checkpoint
-            )
-        )
-
     # Queries
 
     async def query_task_status(self, task_id: str) -> TaskStatusInfo:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from switchover.domain.audit import Actor
 from switchover.interfaces.console.door import Visitor
 
 
@@ -35,6 +36,7 @@ class OpenDoor:
             admin=False,
             leaves=True,
             csrf=self.csrf,
+            actor=Actor(name=self.name, kind="token", origin="127.0.0.1", via="console"),
             sees=self.sees,
             limited=self.limited,
         )

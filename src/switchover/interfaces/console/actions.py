@@ -9,14 +9,17 @@ from starlette.responses import RedirectResponse, Response
 
 from switchover.bootstrap import Executor
 from switchover.domain.task import Operation, PlanId, TargetType, TaskKey, TenantId
-from switchover.dto import TaskOperationResult
 from switchover.interfaces.console.door import Visitor
 from switchover.interfaces.console.entrance import Entrance
 from switchover.interfaces.console.questions import Question, brake_question, plan_question, task_question
+from switchover.operations import OperationRequest
 from switchover.spi import StoredTask
 
 _OPERATIONS = frozenset(str(operation) for operation in Operation)
+_VERBS = _OPERATIONS | {"hold", "unhold", "adopt", "stop-line", "start-line"}
+_TYPES = {"plan": TargetType.PLAN, "tenant": TargetType.TENANT, "line": TargetType.LINE}
 _FORBIDDEN = 403
+_NOT_FOUND = 404
 
 
 class Actions:
@@ -72,7 +75,8 @@ class Actions:
             )
         if kind == "plan" and visitor.limited:
             raise HTTPException(_FORBIDDEN, "A request by plan needs access to all tenants.")
-        result = await self._carry_out(verb, kind, named, reason, from_checkpoint=origin == "checkpoint")
+        facade = self._executor.facade.acting_as(visitor.actor, reason=reason)
+        result = await facade.operate(_request(verb, kind, named, reason, from_checkpoint=origin == "checkpoint"))
         places = {"plan": f"/plans/{named}", "tenant": f"/tenants/{named}"}
         to = places.get(kind, "/brakes") if verb not in {"hold", "unhold"} else "/brakes"
         return self._entrance.say(f"{self._root}{to}", result.message, good=result.success)
@@ -136,12 +140,10 @@ class Actions:
             raise self._entrance.nothing("There is nothing that this could be asked of.")
         return question
 
-    async def _carry_out(
-        self, verb: str, kind: str, target: str, reason: str, *, from_checkpoint: bool
-    ) -> TaskOperationResult:
-        types = {"plan": TargetType.PLAN, "tenant": TargetType.TENANT, "line": TargetType.LINE}
-        if kind not in types:
-            raise self._entrance.nothing("There is nothing that this could be asked of.")
-        return await self._executor.facade.operate(
-            verb, types[kind], target, reason=reason, from_checkpoint=from_checkpoint
-        )
+
+def _request(verb: str, kind: str, target: str, reason: str, *, from_checkpoint: bool) -> OperationRequest:
+    if kind not in _TYPES or verb not in _VERBS:
+        raise HTTPException(_NOT_FOUND, "There is nothing that this could be asked of.")
+    return OperationRequest(
+        verb=verb, target_type=_TYPES[kind], target=target, reason=reason, from_checkpoint=from_checkpoint
+    )

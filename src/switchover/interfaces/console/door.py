@@ -7,6 +7,8 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from switchover.domain.audit import Actor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
@@ -19,6 +21,7 @@ class Visitor:
         admin: May see the audit log.
         leaves: Came in with a session, so there is something to leave.
         csrf: What a form has to bring along.
+        actor: As the audit log knows them.
         sees: Whether a tenant is one of theirs.
         limited: Not every tenant is.
     """
@@ -29,6 +32,7 @@ class Visitor:
     admin: bool
     leaves: bool
     csrf: str
+    actor: Actor
     sees: Callable[[str], bool]
     limited: bool = False
 

@@ -7,9 +7,11 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from switchover.bootstrap import Executor
+from switchover.domain.audit import EVERYTHING
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.interfaces.console.board import BoardRow, Boards, PlanBoard, Wanted
 from switchover.interfaces.console.configuration import field_rows, place_rows
@@ -28,6 +30,8 @@ _MOST_ROWS = 400
 _EVENTS = 100
 _LANES = 60
 _HISTORY = 50
+_AUDIT = 100
+_FORBIDDEN = 403
 
 TONES = json.dumps({look.letter: str(look.tone) for look in TASK_LOOKS.values()})
 """What the map of squares needs to know about states."""
@@ -68,6 +72,7 @@ class Pages:
         get("/tenants")(self.tenants)
         get("/tenants/{tenant_id}")(self.tenant)
         get("/brakes")(self.brakes)
+        get("/audit")(self.audit)
         return router
 
     async def aclose(self) -> None:
@@ -320,6 +325,16 @@ class Pages:
         holds = sorted((await self._executor.store.list_holds()).items())
         shown = [(tenant_id, hold) for tenant_id, hold in holds if visitor.sees(tenant_id)]
         return await self._entrance.page(request, "brakes.html", visitor, {"holds": shown}, section="Brakes")
+
+    async def audit(self, request: Request, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+        """Who asked for what, from where, why, and what came of it."""
+        visitor = await self._entrance.visitor(request)
+        if not visitor.admin or visitor.limited:
+            raise HTTPException(_FORBIDDEN, f"{visitor.name} may not read the audit log; that takes the scope admin.")
+        records = await self._executor.store.access.list_audit(EVERYTHING, before=before, limit=_AUDIT)
+        older = records[-1].number if len(records) == _AUDIT else None
+        values = {"records": records, "older": older}
+        return await self._entrance.page(request, "audit.html", visitor, values, section="Audit")
 
     # Inside
 
