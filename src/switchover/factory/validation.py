@@ -23,6 +23,7 @@ from switchover.dto.options import PlanOptions
 from switchover.errors import ErrorCode
 from switchover.factory.endpoints import EndpointJudge
 from switchover.factory.explaining import ENDPOINTS, REQUIRED, SOURCE, printable, shown
+from switchover.factory.health import health_problems
 from switchover.factory.reading import EVERYTHING, MAX_SHOWN_ID, Draft
 from switchover.spi import TenantRecord
 
@@ -113,6 +114,11 @@ def plan_numbers(draft: Draft, _around: Surroundings) -> Iterator[Finding]:
             _about_plan(CONFIG_NAMES[name], code, message)
             for code, message in _judged_number(CONFIG_NAMES[name], getattr(draft.options, name))
         )
+
+
+def health(draft: Draft, _around: Surroundings) -> Iterator[Finding]:
+    """INVALID_FIELD for health settings with which no check can pass."""
+    yield from health_problems(draft)
 
 
 def plan_exists(draft: Draft, around: Surroundings) -> Iterator[Finding]:
@@ -398,6 +404,7 @@ def _is_same(config: TenantDeployConfigSnapshot, previous: TenantDeployConfigSna
 VALIDATORS: tuple[Validator, ...] = (
     empty_plan,
     plan_numbers,
+    health,
     plan_exists,
     stages,
     required_fields,

@@ -144,12 +144,12 @@ def options() -> SearchStrategy[dict[str, Any]]:
         {},
         optional={
             "interval": durations(),
-            "attempts": counts,
+            "attempts": st.integers(2, 1000),
             "timeout": durations(),
             "path": st.just("/live/{tenantId}"),
             "versionKey": st.sampled_from(["version", "$.app.version"]),
             "expect": st.just("{deployUnitVersion}"),
-            "consecutive": counts,
+            "consecutive": st.integers(1, 2),  # as many as every check above has attempts
         },
     )
     return st.fixed_dictionaries(

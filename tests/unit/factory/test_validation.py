@@ -412,4 +412,37 @@ def test_every_validator_sees_every_config(factory: PlanFactory) -> None:
     assert [code for index, _, code in brief(found) if index == 0] == [
         code for index, _, code in brief(found) if index == 2
     ]
-    assert len(VALIDATORS) == 13
+    assert len(VALIDATORS) == 14
+
+
+# --- health settings ---
+
+
+@pytest.mark.parametrize(
+    ("health", "field"),
+    [
+        ({"consecutive": 5, "attempts": 3}, "health.consecutive"),
+        ({"consecutive": 11}, "health.consecutive"),
+        ({"expect": "{nope}"}, "health.expect"),
+        ({"path": "/{nope}"}, "health.path"),
+        ({"versionKey": "a[["}, "health.versionKey"),
+    ],
+)
+def test_health_settings_with_which_no_check_can_pass(health: dict[str, object], field: str) -> None:
+    with_stages = make_factory(lambda _config: [CompositeServiceStage("a", [])])
+    for factory in (with_stages, make_factory(services=SERVICES)):
+        found = brief(factory.validate(factory.read([config()], {"health": health})))
+        assert found[0] == (None, field, "INVALID_FIELD")
+
+
+@pytest.mark.parametrize(
+    ("step", "health", "name"),
+    [({"consecutive": 11}, {}, "consecutive"), ({"attempts": 2}, {"consecutive": 3}, "attempts")],
+)
+def test_a_health_check_that_its_plan_makes_impossible(
+    check: Check, step: dict[str, object], health: dict[str, object], name: str
+) -> None:
+    services = [*SERVICES, {"name": "third", "steps": [SERVICES[0]["steps"][0], {"healthCheck": step}]}]
+    found = check([config()], {"services": services, "health": health})
+    assert brief(found) == [(None, f"services[2].steps[1].healthCheck.{name}", "INVALID_FIELD")]
+    assert "can never come within" in found[0].message

@@ -1,5 +1,6 @@
 """What is said about a plan that was not created: to people the findings and a sentence, to programs the result."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -30,27 +31,41 @@ def refusal_of_plan(result: "TaskCreationResult", place: Place, file: str, outpu
 
 def refusal_of_file(error: InvalidPlanError, file: str, output: Format) -> CommandError:
     """The file is no plan at all."""
+    findings = tuple(cast("Finding", finding) for finding in error.findings)
+    result = _nothing_created(findings, error, 0)
+    return _said(result, f"{file} is no valid plan, nothing was created", ExitCode.INVALID_PLAN, output)
+
+
+def refusal_of_content(
+    findings: "Sequence[Finding]", count: int, place: Place, file: str, output: Format
+) -> CommandError:
+    """The plan is wrong whatever a store says."""
+    errors = [finding for finding in findings if finding.is_error]
+    more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+    error = InvalidPlanError(errors[0].message + more)
+    return refusal_of_plan(_nothing_created(tuple(findings), error, count), place, file, output)
+
+
+def _nothing_created(findings: "tuple[Finding, ...]", error: InvalidPlanError, count: int) -> "TaskCreationResult":
     from switchover.domain.plan import PlanStatus
     from switchover.domain.task import FailureInfo
     from switchover.dto import TaskCreationResult
 
-    findings = tuple(cast("Finding", finding) for finding in error.findings)
     failure = FailureInfo(
         error_code=findings[0].code if findings else error.code,
         error_type=ErrorType.VALIDATION_ERROR,
         message=findings[0].message if findings else error.message,
         timestamp=datetime.now(UTC),
     )
-    result = TaskCreationResult(
+    return TaskCreationResult(
         plan_id=None,
         task_ids=[],
-        validated_count=0,
+        validated_count=count,
         status=PlanStatus.FAILED,
         message=f"nothing was created: {error.message}",
         failure_info=failure,
         findings=findings,
     )
-    return _said(result, f"{file} is no valid plan, nothing was created", ExitCode.INVALID_PLAN, output)
 
 
 def _said(result: "TaskCreationResult", text: str, code: ExitCode, output: Format) -> CommandError:

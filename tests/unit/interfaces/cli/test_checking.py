@@ -137,3 +137,15 @@ def test_a_refused_plan_is_the_result_for_programs(call: Call, files: Files) -> 
     answer = call("run", "plan.json", "-o", "jsonl", code=30)
     assert answer.lines()[0]["failureInfo"]["errorCode"] == "PLAN_EXISTS"
     assert "goes on with: switchover run --plan ID" in answer.errors
+
+
+def test_a_plan_that_is_wrong_leaves_no_database_behind(call: Call, files: Files) -> None:
+    files.plan("acme", "acme", maxConcurrency=0)
+    answer = call("run", "plan.json", code=3)
+    assert "DUPLICATE_TENANT" in answer.errors
+    assert "maxConcurrency" in answer.errors
+    assert [path.name for path in files.folder.iterdir()] == ["plan.json"]
+    result = call("run", "plan.json", "-o", "json", code=3).json()
+    assert result["planId"] is None
+    assert {finding["code"] for finding in result["findings"]} == {"DUPLICATE_TENANT", "INVALID_FIELD"}
+    assert [path.name for path in files.folder.iterdir()] == ["plan.json"]

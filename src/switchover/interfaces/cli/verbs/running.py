@@ -17,11 +17,12 @@ from switchover.interfaces.cli.last_word import LastWord
 from switchover.interfaces.cli.looking import PlanSubject
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.refusals import refusal_of_file, refusal_of_plan
+from switchover.interfaces.cli.refusals import refusal_of_content, refusal_of_file, refusal_of_plan
 from switchover.interfaces.cli.screens import Progress, make_screen
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
+    from switchover.config import ExecutorSettings
     from switchover.domain.plan import PlanAggregate
     from switchover.planfile import PlanFile
 
@@ -70,6 +71,7 @@ async def _run(
             plan_file = await asyncio.to_thread(load_plan, file, max_bytes=settings.plan_file_max_bytes)
         except InvalidPlanError as error:
             raise refusal_of_file(error, file, output) from error
+        await asyncio.to_thread(_check_for_a_new_store, place, settings, plan_file, output)
     with Interrupts() as interrupts:
         async with place.open("drive", create=file is not None, settings=settings) as executor:
             if plan_file is not None:
@@ -108,6 +110,21 @@ async def _settled_before(last_word: LastWord, plan: "PlanAggregate", *, file: s
 
 
 # --- submitting ----------------------------------------------------------------------------------------------------
+
+
+def _check_for_a_new_store(place: Place, settings: "ExecutorSettings", plan_file: "PlanFile", output: Format) -> None:
+    """Where there is no database yet, a plan that is wrong by itself does not leave an empty one behind."""
+    if place.exists():
+        return
+    from switchover.factory import PlanFactory
+    from switchover.stages.catalogue import StageCatalogue
+
+    factory = PlanFactory(settings, StageCatalogue())
+    draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
+    findings = factory.validate(draft)
+    if any(finding.is_error for finding in findings):
+        located = plan_file.locate(findings)
+        raise refusal_of_content(located, len(draft.configs), place, plan_file.name, output)
 
 
 async def _submit(executor: "Executor", place: Place, plan_file: "PlanFile", output: Format, *, new: bool) -> PlanId:
