@@ -99,6 +99,21 @@ async def test_whatever_happens_to_any_commit_changes_nothing_but_the_time(row: 
         assert await _story(rig) == wanted
 
 
+@row("lost")
+@pytest.mark.parametrize("number", range(1, 8))
+async def test_an_answer_that_is_lost_at_any_commit_changes_nothing_but_the_time(row: str, number: int) -> None:
+    wanted = await _undisturbed()
+    async with faulty_rig() as (rig, faulty):
+        assert rig.clock is not None
+        rig.script.fail("t1", "B", times=1)
+        faulty.faults[number] = Fault.AFTER
+        await rig.clock.run(rig.create("t1", "t2", max_concurrency=1))
+        await _settled(rig, faulty)
+        assert not faulty.faults, "the fault was met"
+        assert await _story(rig) == wanted
+        assert rig.executor.driver_failure is None
+
+
 @row("chance")
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_third_of_all_calls_may_fail(row: str, seed: int) -> None:
@@ -108,7 +123,7 @@ async def test_a_third_of_all_calls_may_fail(row: str, seed: int) -> None:
         rig.script.block("t1", "A")
         await rig.create("t1", "t2", max_concurrency=1)
         await rig.entered("t1", "A")
-        faulty.chance = RandomFaults(seed=seed, rate=0.35, faults=NOT_DONE)
+        faulty.chance = RandomFaults(seed=seed, rate=0.35, faults=tuple(Fault))
         rig.script.release("t1", "A")
         await _settled(rig, faulty)
         faulty.heal()

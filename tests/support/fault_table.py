@@ -282,6 +282,11 @@ STORE: Sequence[StoreRow] = (
         "any one commit fails: the store is not reached, locked, takes the commit back, or its disk is full",
         "the same commit is tried again until it is in; the same events in the same order, only later",
     ),
+    StoreRow(
+        "lost",
+        "any one commit is durable, and its answer is lost",
+        "the store is asked what became of it; nothing is done twice, and the work goes on",
+    ),
     StoreRow("chance", "a third of all calls, whatever they are, fail at random", "the same"),
     StoreRow("slow", "every commit takes 30 s", "the same; what became ready meanwhile shares the next commit"),
     StoreRow(
