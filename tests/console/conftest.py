@@ -13,8 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from switchover.access import AccessControl, LoginLimiter
 from switchover.bootstrap import Executor, open_executor
-from switchover.interfaces.console.app import console_app
+from switchover.interfaces.console.app import ROOT, console_app
+from switchover.interfaces.console.sessions import SessionDoor
 from tests.support.browser import Complaints, chromium
 from tests.support.harness import Script, config_of
 from tests.support.open_door import OpenDoor
@@ -31,11 +33,17 @@ class Served:
 
     Attributes:
         script: What its stages do.
+        door: Who is let in.
+        access: Tokens and sessions, when the door is the real one.
+        store: Of the executor.
     """
 
-    def __init__(self, *stages: str) -> None:
+    def __init__(self, *stages: str, store: str = "memory://", guarded: bool = False) -> None:
         self.script = Script(stages)
         self.door = OpenDoor()
+        self.store = store
+        self.guarded = guarded
+        self.access: AccessControl
         self.port = free_port()
         self.executor: Executor
         self._loop = asyncio.new_event_loop()
@@ -98,11 +106,14 @@ class Served:
 
     async def _serve(self) -> None:
         self._end = asyncio.Event()
-        async with open_executor("memory://", stage_factory=self.script.factory) as self.executor:
+        async with open_executor(self.store, stage_factory=self.script.factory) as self.executor:
             await self.listen_until(self._end)
 
     async def listen_until(self, end: asyncio.Event) -> None:
-        console = console_app(self.executor, self.door, end)
+        executor = self.executor
+        limiter = LoginLimiter(clock=executor.clock, attempts=3, refill_seconds=60)
+        self.access = AccessControl(store=executor.store.access, clock=executor.clock, limiter=limiter)
+        console = console_app(executor, SessionDoor(self.access, ROOT) if self.guarded else self.door, end)
         app = FastAPI()
         app.mount("/console", _with_policy(console))
         server = uvicorn.Server(
@@ -137,9 +148,9 @@ def _with_policy(app: FastAPI) -> FastAPI:
 
 
 @contextmanager
-def serving(*stages: str) -> Iterator[Served]:
-    """A server for the length of a ``with`` block."""
-    served = Served(*stages)
+def serving(*stages: str, store: str = "memory://", guarded: bool = False) -> Iterator[Served]:
+    """A server for the length of a ``with`` block; ``guarded`` is one that people have to sign in to."""
+    served = Served(*stages, store=store, guarded=guarded)
     served.start()
     try:
         yield served
