@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 PYTEST_ALL := $(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: help setup core servers demo format lint format-check style types imports spell unit contract stateful e2e docs \
-	test check coverage bench crash pins changelog clean distclean
+	test check coverage bench crash damage pins changelog clean distclean
 
 help: ## print this list
 	@awk -F ':|## ' '/^[a-z][a-z0-9 -]*:.*## / {n = split($$1, names, " "); \
@@ -78,6 +78,9 @@ bench: setup ## the benchmarks; ARGS=--quick only tries them out
 
 crash: setup ## kill 500 processes at every kind of place, restart, judge; one case again: ARGS="--case crowd:42"
 	@$(BIN)/python -m tests.campaigns.crash $(ARGS)
+
+damage: setup ## damage the files of killed processes in very many ways; one again: ARGS="--case flip_bit:42"
+	@$(BIN)/python -m tests.campaigns.damage $(ARGS)
 
 # --- upkeep -------------------------------------------------------------------------------------------------------
 

@@ -173,7 +173,7 @@ class _Run:
         if code:
             self._note(role, death, code)
         with self._others_standing_still():
-            self.judge.look()
+            self.judge.look(beside=bool(self._alive))
         if code or not finished:
             self._start(role)
 

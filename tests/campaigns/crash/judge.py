@@ -26,6 +26,7 @@ from tests.campaigns.crash.snapshot import (
     Task,
     is_recovered,
     take,
+    take_beside,
 )
 
 _DIRECTION_WORDS = 4
@@ -46,9 +47,9 @@ class Judge:
     snapshots: list[Snapshot] = field(default_factory=list[Snapshot])
     lines: list[int] = field(default_factory=list[int])
 
-    def look(self) -> None:
-        """A process has ended, however it did; nobody writes while this looks."""
-        now = take(self.folder)
+    def look(self, *, beside: bool = False) -> None:
+        """A process has ended, however it did; nobody writes while this looks. ``beside``: others have it open."""
+        now = take_beside(self.folder) if beside else take(self.folder)
         _numbers(now)
         _locks_and_slots(now)
         _checkpoints(now)

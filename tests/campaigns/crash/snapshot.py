@@ -119,8 +119,21 @@ def is_recovered(event: Row) -> bool:
     return isinstance(event["data"], str) and bool(json.loads(event["data"]).get("recovered"))
 
 
+def take_beside(folder: Path) -> Snapshot:
+    """
+    While another process has the database open, and stands still: what that one sees.
+
+    A commit whose writer died before it had told the others of it is none for them: their next one takes its place.
+    """
+    try:
+        with closing(sqlite3.connect(f"{(folder / 'switchover.db').as_uri()}?mode=ro", uri=True)) as connection:
+            return _read(connection)
+    except sqlite3.OperationalError:  # it stands still while it opens the database
+        return take(folder)
+
+
 def take(folder: Path) -> Snapshot:
-    """Of the database in this folder; nobody may write to it meanwhile."""
+    """Of the database in this folder, which nobody has open."""
     copy = folder / "look"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
@@ -129,12 +142,17 @@ def take(folder: Path) -> Snapshot:
         if file.exists():
             shutil.copy(file, copy / file.name)
     with closing(sqlite3.connect(copy / "switchover.db")) as connection:
-        connection.row_factory = sqlite3.Row
-        present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
-        if not present.issuperset(_TABLES):
-            assert not present, f"half a schema: {present}"
-            return Snapshot()
-        return Snapshot({table: [dict(row) for row in connection.execute(_query(table))] for table in _TABLES})
+        return _read(connection)
+
+
+def _read(connection: sqlite3.Connection) -> Snapshot:
+    connection.row_factory = sqlite3.Row
+    connection.execute("BEGIN")
+    present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if not present.issuperset(_TABLES):
+        assert not present, f"half a schema: {present}"
+        return Snapshot()
+    return Snapshot({table: [dict(row) for row in connection.execute(_query(table))] for table in _TABLES})
 
 
 def _query(table: str) -> str:

@@ -69,19 +69,24 @@ PLAN_STATUS_CODES: Final[Mapping[str, int]] = {status: code for code, status in 
 OPERATION_CODES: Final[Mapping[str, int]] = {verb: code for code, verb in enumerate(OPERATIONS, start=1)}
 
 
+_TASK_STATUS_OF: Final[Mapping[int, TaskStatus]] = dict(enumerate(TASK_STATUSES, start=1))
+_PLAN_STATUS_OF: Final[Mapping[int, PlanStatus]] = dict(enumerate(PLAN_STATUSES, start=1))
+_OPERATION_OF: Final[Mapping[int, Operation]] = dict(enumerate(OPERATIONS, start=1))
+
+
 def task_status(code: int) -> TaskStatus:
-    """The status of this code."""
-    return TASK_STATUSES[code - 1]
+    """The status of this code; a code that none has is an error, also where an index would be none."""
+    return _TASK_STATUS_OF[code]
 
 
 def plan_status(code: int) -> PlanStatus:
     """The status of this code."""
-    return PLAN_STATUSES[code - 1]
+    return _PLAN_STATUS_OF[code]
 
 
 def operation(code: int | None) -> Operation | None:
     """The operation of this code; None for None."""
-    return None if code is None else OPERATIONS[code - 1]
+    return None if code is None else _OPERATION_OF[code]
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

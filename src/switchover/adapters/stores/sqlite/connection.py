@@ -61,12 +61,28 @@ class Database:
                 f"its journal beside the database; correct the permissions, or name another place"
             )
             raise StoreUnusableError(message)
+        journal = self.path.with_name(self.path.name + "-wal")
+        if (self.is_missing() or self.is_empty()) and journal.exists() and journal.stat().st_size:
+            message = (
+                f"{self.path} {'is missing' if self.is_missing() else 'is empty'}, and its journal {journal} is still "
+                f"there: to open it now would delete that. Put the database back beside it, or restore a backup and "
+                f"move the journal away; to begin with nothing, delete the journal"
+            )
+            raise StoreUnusableError(message)
         if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK):
             message = (
                 f"{self.path} cannot be used: the file is not readable and writable by this user; correct the "
                 f"permissions, or name another file"
             )
             raise StoreUnusableError(message)
+
+    def is_missing(self) -> bool:
+        """There is no such file yet."""
+        return not self.path.exists()
+
+    def is_empty(self) -> bool:
+        """Of no bytes: what SQLite makes a new database of."""
+        return self.path.exists() and self.path.stat().st_size == 0
 
     def connect(self) -> sqlite3.Connection:
         """A connection that may write, with nothing changed on disk yet. The pragmas of a store come with ``tune``."""

@@ -7,9 +7,11 @@ open file, not to the process: two stores of one process exclude each other as t
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from switchover.adapters.stores.sqlite.high_water import HighWater
 from switchover.errors import StoreUnusableError
 
 try:
@@ -23,7 +25,7 @@ _PAUSE_SECONDS: Final = 0.005
 
 class DriverLock:
     """
-    The lock file of one database: ``<database>.driver``. It is left behind; only the lock on it means anything.
+    The lock file of one database: ``<database>.driver``. It is left behind, and says how far the database had come.
 
     Not for use by two threads at once.
     """
@@ -58,6 +60,27 @@ class DriverLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def write(self, mark: HighWater) -> None:
+        """Replace what it says; only for who holds it. Losing it costs a warning, so a full disk is no error here."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.pwrite(self._descriptor, mark.to_bytes(), 0)
+
+    def read(self) -> HighWater | None:
+        """What it says, if anything."""
+        try:
+            return HighWater.parse(self.path.read_bytes())
+        except OSError:
+            return None
+
+    def forget(self) -> None:
+        """A new database begins: what the file says was about another one. Without effect while somebody drives."""
+        if self.read() is None or not self.acquire() or self._descriptor is None:
+            return
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+        self.release()
 
     def is_held_by_anyone(self) -> bool:
         """Whether some process holds it."""

@@ -9,11 +9,15 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+import structlog
+
 from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.sqlite.access import SqliteAccessStore
 from switchover.adapters.stores.sqlite.checks import problems
 from switchover.adapters.stores.sqlite.connection import Database, transaction, tune_writer
 from switchover.adapters.stores.sqlite.driver_lock import DriverLock
+from switchover.adapters.stores.sqlite.first_look import look
+from switchover.adapters.stores.sqlite.gauge import Gauge, Lack
 from switchover.adapters.stores.sqlite.reader import Reader
 from switchover.adapters.stores.sqlite.schema import check_ownership, migrate, migrations
 from switchover.adapters.stores.sqlite.worker import ConnectionThreads
@@ -22,7 +26,7 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
-from switchover.errors import StoreClosedError, StoreConflictError
+from switchover.errors import StoreClosedError, StoreConflictError, StoreUnusableError
 from switchover.spi import (
     CommitResult,
     DriverInfo,
@@ -41,6 +45,10 @@ from switchover.spi import (
 _Result = TypeVar("_Result")
 
 _READERS = 2
+
+_LACKS = "lacks commits that were acknowledged"
+
+_log = structlog.get_logger("switchover.store")
 
 
 class SqliteExecutionStore(ExecutionStore):
@@ -64,6 +72,7 @@ class SqliteExecutionStore(ExecutionStore):
     ) -> None:
         self._database = Database(Path(path), busy_timeout_seconds=busy_timeout_seconds)
         self._lock = DriverLock(Path(path))
+        self._gauge = Gauge(self._lock)
         self._now = now or (lambda: datetime.now(UTC))
         self._reader = Reader()
         self._stage_lists = StageLists()
@@ -114,12 +123,15 @@ class SqliteExecutionStore(ExecutionStore):
             if self._lock.is_held or not self._lock.acquire():
                 return None
             try:
+                self._check_completeness(connection)
+                since = encode_moment(self._now())
                 with transaction(connection):
                     row = connection.execute(
                         "INSERT INTO driver VALUES (1, 1, ?, ?) ON CONFLICT (one) DO UPDATE"
                         " SET epoch = epoch + 1, owner = excluded.owner, since = excluded.since RETURNING epoch",
-                        (owner, encode_moment(self._now())),
+                        (owner, since),
                     ).fetchall()[0]
+                self._gauge.begin(connection, row[0], since)
             except BaseException:
                 self._lock.release()
                 raise
@@ -130,6 +142,7 @@ class SqliteExecutionStore(ExecutionStore):
     async def release_driver(self, lease: DriverLease) -> None:
         def release(connection: sqlite3.Connection) -> None:
             if self._lock.is_held and _epoch(connection) == lease.epoch:
+                self._gauge.end()
                 self._lock.release()
 
         await self._write("releasing the driver's lease", release)
@@ -146,10 +159,14 @@ class SqliteExecutionStore(ExecutionStore):
             try:
                 with transaction(connection):
                     self._check_lease(connection, lease)
-                    return CommitResult(granted=BatchWriter(connection, self._stage_lists).write(batch))
+                    self._gauge.before(connection, batch)
+                    writer = BatchWriter(connection, self._stage_lists)
+                    result = CommitResult(granted=writer.write(batch))
             except BaseException:
                 self._stage_lists.forget()
                 raise
+            self._gauge.after(connection, writer.positions, batch)
+            return result
 
         return await self._write("committing", write)
 
@@ -227,17 +244,30 @@ class SqliteExecutionStore(ExecutionStore):
         return await self._read("looking for changes", look)
 
     async def check(self) -> Sequence[str]:
-        return await self._read("checking the store", lambda c: problems(c, self._reader))
+        def examine(connection: sqlite3.Connection) -> Sequence[str]:
+            found = problems(connection, self._reader)
+            lack = self._gauge.lack(connection) if not found and not self._lock.is_held_by_anyone() else None
+            return [*found, _lacking(lack)] if lack is not None else found
+
+        return await self._read("checking the store", examine)
 
     # Inside
 
     def _connect_writer(self) -> sqlite3.Connection:
         with self._database.errors("opening it"):
             self._database.check_place()
+            if self._database.is_missing():
+                self._lock.forget()
+            elif self._database.is_empty() and self._lock.read() is not None:
+                raise StoreUnusableError(
+                    f"{self._database.path} is empty (0 bytes), and a database was driven here: it is lost. Restore "
+                    f"the last backup; to begin with nothing, delete {self._lock.path} too"
+                )
             steps = migrations()
             connection = self._database.connect()
             try:
                 check_ownership(connection, self._database.path, steps[-1].number)
+                look(connection, self._database.path)
                 tune_writer(connection)
                 migrate(connection, steps)
             except BaseException:
@@ -248,6 +278,28 @@ class SqliteExecutionStore(ExecutionStore):
     def _connect_reader(self) -> sqlite3.Connection:
         with self._database.errors("opening it"):
             return self._database.connect_reader()
+
+    def _check_completeness(self, connection: sqlite3.Connection) -> None:
+        """
+        See that the database is not older than its last driver left it.
+
+        After a crash that is refused: commits that were acknowledged are gone. After an end in good order somebody has
+        put an older copy there, and the targets' generations tell; it is only said.
+        """
+        lack = self._gauge.lack(connection)
+        if lack is None:
+            return
+        if lack.ended:
+            _log.warning("the database is older than its last driver left it: was a backup restored?", found=lack.what)
+            return
+        path = self._database.path
+        message = (
+            f"{path} {_LACKS} ({lack.what}): its journal {path.name}-wal was lost, cut "
+            f"off, damaged or exchanged, or an older copy was put here. Nothing was touched. If the journal still "
+            f"exists, put it back; else restore the last backup or keep this state, delete {self._lock.path} to accept "
+            f"that, and lift the generations with `switchover adopt`"
+        )
+        raise StoreUnusableError(message)
 
     def _check_lease(self, connection: sqlite3.Connection, lease: DriverLease) -> None:
         epoch = _epoch(connection)
@@ -264,7 +316,18 @@ class SqliteExecutionStore(ExecutionStore):
         return await self._run(self._writing, doing, function)
 
     async def _read(self, doing: str, function: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        return await self._run(self._reading, doing, function)
+        def understood(connection: sqlite3.Connection) -> _Result:
+            try:
+                return function(connection)
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+                message = (
+                    f"{self._database.path}: while {doing}, something was found there that this program never writes "
+                    f"({type(error).__name__}: {error}), so the database is damaged; nothing was changed. Keep a copy, "
+                    f"see what `switchover doctor` finds, and restore the last backup"
+                )
+                raise StoreUnusableError(message) from error
+
+        return await self._run(self._reading, doing, understood)
 
     async def _run(
         self, threads: ConnectionThreads | None, doing: str, function: Callable[[sqlite3.Connection], _Result]
@@ -278,6 +341,11 @@ class SqliteExecutionStore(ExecutionStore):
                 return function(connection)
 
         return await threads.run(work)
+
+
+def _lacking(lack: Lack) -> str:
+    whose = "its last driver left in good order, so an older copy was put here" if lack.ended else "its driver crashed"
+    return f"the database {_LACKS}: {lack.what}; {whose}"
 
 
 def _nothing(_: sqlite3.Connection) -> None:

@@ -118,6 +118,7 @@ class BatchWriter:
         self._audit: list[AuditEntry] = []
         self._lines: list[StopLine | None] = []
         self._named: set[TaskKey] = set()
+        self._new_positions: dict[PlanId, int] = {}
 
     def write(self, batch: Sequence[Entry]) -> tuple[TaskKey, ...]:
         """
@@ -149,6 +150,11 @@ class BatchWriter:
         self._check_named()
         return tuple(self._book.granted)
 
+    @property
+    def positions(self) -> Mapping[PlanId, int]:
+        """How many events each plan of the batch has when it is written."""
+        return {**self._new_positions, **{plan_id: plan.position for plan_id, (_, plan) in self._plans.items()}}
+
     # New plans
 
     def _insert_plan(self, new: NewPlan) -> None:
@@ -178,6 +184,7 @@ class BatchWriter:
         if chunk:
             self._insert_tasks(plan_id, chunk)
         _INSERT_PLANS.run(connection, [(plan_id, *plan_values(plan))])
+        self._new_positions[plan_id] = plan.position
         _INSERT_DEFINITIONS.run(connection, [(plan_id, last_arrival, *plan_definition(plan))])
 
     def _insert_tasks(self, plan_id: PlanId, chunk: Sequence[NewTask]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from switchover.adapters.stores.sqlite import SqliteExecutionStore
+from switchover.adapters.stores.sqlite import SqliteExecutionStore, first_look
 from switchover.adapters.stores.sqlite.connection import Database, transaction
 from switchover.adapters.stores.sqlite.schema import check_ownership, migrate, migrations
 from switchover.errors import (
@@ -114,8 +114,9 @@ async def test_a_truncated_database(path: Path, store: SqliteExecutionStore) -> 
 
 
 async def test_a_damaged_page_is_found_by_the_check_and_by_who_reads_it(
-    path: Path, store: SqliteExecutionStore
+    path: Path, store: SqliteExecutionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a file that is too large to be examined whole whenever it is opened; a small one does not even open."""
     lease = await lease_of(store)
     await store.commit(lease, [Entry(new_plan=sample_plan(1, [f"t{i}" for i in range(500)]).new_plan())])
     await store.aclose()
@@ -124,6 +125,9 @@ async def test_a_damaged_page_is_found_by_the_check_and_by_who_reads_it(
     with path.open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\x5a" * 4096)
+    assert "is damaged" in await refusal(path)
+    monkeypatch.setattr(first_look, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(first_look, "_PLANS", 0)
     await store.open()
     with pytest.raises(StoreUnusableError, match="damaged"):
         await store.load_events(sample_plan(1, []).plan.plan_id, 0, 1000)
@@ -134,7 +138,7 @@ async def test_a_damaged_page_is_found_by_the_check_and_by_who_reads_it(
 
 _OPEN_AS_NOBODY = """
 import asyncio, os, sys
-from switchover.adapters.stores.sqlite import SqliteExecutionStore
+from switchover.adapters.stores.sqlite import SqliteExecutionStore, first_look
 from switchover.errors import StorageError
 import switchover.adapters.stores.sqlite.schema as schema
 schema.migrations()
