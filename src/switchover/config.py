@@ -6,11 +6,19 @@ the settings file), then the defaults written here. Source: behaviour, section 6
 """
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+import pydantic_core
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 PRIVATE_NETWORKS = (
     "127.0.0.0/8",
@@ -25,6 +33,15 @@ PRIVATE_NETWORKS = (
 
 SETTINGS_FILE_VARIABLE = "SWITCHOVER_CONFIG"
 """Names the TOML file that settings are read from."""
+
+
+def _from_text(value: object) -> object:
+    """In the environment a list of networks is JSON, or simply has commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return pydantic_core.from_json(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 class ExecutorSettings(BaseSettings):
@@ -51,7 +68,7 @@ class ExecutorSettings(BaseSettings):
     recovery: Literal["continue", "pause"] = Field(
         default="continue", description="What a restart does with tasks that were RUNNING."
     )
-    endpoint_allow_list: tuple[str, ...] = Field(
+    endpoint_allow_list: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_text)] = Field(
         default=PRIVATE_NETWORKS, description="Networks (CIDR) that health checks, targets and webhooks may reach."
     )
     services: tuple[dict[str, Any], ...] = Field(
@@ -59,6 +76,17 @@ class ExecutorSettings(BaseSettings):
         description="The stage catalogue for plans that bring none; same shape as `services:` of a plan file.",
     )
     plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
+
+    @field_validator("endpoint_allow_list")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                message = f"{text!r} is no network in CIDR notation, such as 10.0.0.0/8: {error}"
+                raise ValueError(message) from error
+        return value
 
     @classmethod
     def settings_customise_sources(

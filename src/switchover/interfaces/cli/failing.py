@@ -1,5 +1,6 @@
 """What a person is told when a verb cannot do what was asked: one paragraph and a code, never a traceback."""
 
+import errno
 import os
 import sys
 import traceback
@@ -50,7 +51,7 @@ def guarded(work: Callable[[], ExitCode]) -> ExitCode:
     return code
 
 
-def _report(error: BaseException) -> ExitCode:
+def _report(error: BaseException) -> ExitCode:  # noqa: PLR0911  # one answer a kind
     """Say what went wrong, and give the code to end with."""
     match error:
         case CommandError():
@@ -69,6 +70,9 @@ def _report(error: BaseException) -> ExitCode:
         case KeyboardInterrupt():
             say("interrupted; what was recorded until now stays")
             return ExitCode.DISCONNECTED
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            say(f"no room is left where the output goes: {error}. Make room, then ask again; what was recorded stays")
+            return ExitCode.UNEXPECTED
         case _:
             say(
                 f"something unexpected happened, which is a defect of this program: {type(error).__name__}: {error}. "

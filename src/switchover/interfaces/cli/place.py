@@ -14,6 +14,8 @@ from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from switchover.bootstrap import Executor, Mode
     from switchover.config import ExecutorSettings
 
@@ -21,6 +23,8 @@ DEFAULT_DATABASE = "switchover.db"
 DB_VARIABLE = "SWITCHOVER_DB"
 STORE_VARIABLE = "SWITCHOVER_STORE"
 CONFIG_VARIABLE = "SWITCHOVER_CONFIG"
+
+_LONGEST_SHOWN = 100
 
 _COMMAND = re.compile(r"`switchover ([^`]*)`")
 
@@ -101,7 +105,7 @@ class Place:
         try:
             return ExecutorSettings()
         except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            found = "; ".join(_wrong_setting(item) for item in error.errors())
             origin = "the environment" if file is None else f"{file} or the environment"
             raise CommandError(f"settings from {origin}: {found}", ExitCode.USAGE) from error
         except (SettingsError, tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
@@ -151,3 +155,15 @@ class Place:
             self.url, settings=chosen, mode=mode, store=store, grace_seconds=grace_seconds
         ) as executor:
             yield executor
+
+
+def _wrong_setting(error: "ErrorDetails") -> str:
+    """Which setting, what it is, and the rule."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        from switchover.config import ExecutorSettings
+        from switchover.stages.templates import nearest
+
+        return f"there is no setting {name}{nearest(name, tuple(ExecutorSettings.model_fields))}"
+    rule = error["msg"].removeprefix("Value error, ")
+    return f"{name} is {str(error['input'])[:_LONGEST_SHOWN]!r}: {rule}"

@@ -17,7 +17,7 @@ WRONG = [
     ("apply", "plan.yaml"),
     ("approve", "100"),
     ("reject", "100"),
-    ("serve",),
+    ("serve", "--port", "many"),
     ("worker",),
     ("nonsense",),
     ("--nonsense",),

@@ -1,11 +1,13 @@
+import errno
 from pathlib import Path
 
 import pytest
 
 from switchover.bootstrap import make_store
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.failing import CommandError
+from switchover.interfaces.cli.failing import CommandError, guarded
 from switchover.interfaces.cli.place import Place
+from tests.unit.interfaces.cli.conftest import Call, Files
 
 
 def test_what_follows_the_verb_goes_before_what_precedes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +80,31 @@ def test_a_bad_value_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SWITCHOVER_SERVICES", "[")
     with pytest.raises(CommandError, match="environment cannot be read"):
         Place().settings()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('endpoint_allow_list = ["10.0.0.0/33"]', "is no network in CIDR notation"),
+        ("max_concurrency = 0", "max_concurrency is '0'"),
+        ("max_concurency = 3", "there is no setting max_concurency; did you mean 'max_concurrency'?"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_its_value_and_the_rule(
+    call: Call, files: Files, tmp_path: Path, setting: str, said: str
+) -> None:
+    files.plan("acme")
+    (tmp_path / "s.toml").write_text(setting)
+    answer = call("plan", "plan.json", "--config", "s.toml", code=2)
+    assert said in answer.errors
+    assert "s.toml" in answer.errors
+
+
+def test_a_full_output_is_told_as_that(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> ExitCode:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert guarded(work) is ExitCode.UNEXPECTED
+    told = capsys.readouterr().err
+    assert "no room is left" in told
+    assert "defect" not in told
