@@ -76,10 +76,10 @@ coverage: setup servers ## all tests with branch coverage; the report is in html
 bench: setup ## the benchmarks; ARGS=--quick only tries them out
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-crash: setup ## kill 500 processes at every kind of place, restart, judge; one case again: ARGS="--case crowd:42"
+crash: setup ## kill 500 processes at every kind of place, restart, judge; ARGS=--help says how to see one again
 	@$(BIN)/python -m tests.campaigns.crash $(ARGS)
 
-damage: setup ## damage the files of killed processes in very many ways; one again: ARGS="--case flip_bit:42"
+damage: setup ## damage the files of killed processes in very many ways, and open them; ARGS as for crash
 	@$(BIN)/python -m tests.campaigns.damage $(ARGS)
 
 # --- upkeep -------------------------------------------------------------------------------------------------------
