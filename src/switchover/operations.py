@@ -512,13 +512,14 @@ def result_of(outcome: OperationOutcome) -> TaskOperationResult:
 
 
 def _created(plan_id: PlanId, total: int, findings: tuple[Finding, ...]) -> TaskCreationResult:
-    warnings = f", {len(findings)} warnings" if findings else ""
+    tasks = "1 task" if total == 1 else f"{total} tasks"
+    warnings = "" if not findings else ", 1 warning" if len(findings) == 1 else f", {len(findings)} warnings"
     return TaskCreationResult(
         plan_id=plan_id,
         task_ids=[TaskId(f"{plan_id}-{ordinal}") for ordinal in range(1, total + 1)],
         validated_count=total,
         status=PlanStatus.READY,
-        message=f"plan {plan_id} is created with {total} tasks{warnings}",
+        message=f"plan {plan_id} is created with {tasks}{warnings}",
         findings=findings,
     )
 
