@@ -378,6 +378,9 @@ _AT_A_STAGE = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.RESUM
 evolve_task = evolver(TaskAggregate)
 """``dataclasses.replace`` for tasks."""
 
+evolve_config = evolver(TenantDeployConfigSnapshot)
+"""``dataclasses.replace`` for configs."""
+
 TaskView = TaskAggregate
 """What policies, guards and rollback strategies get. Frozen values have no mutators, so a view needs no code."""
 

@@ -10,13 +10,14 @@ Source: behaviour, section 3.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import is_
 from typing import cast
 
 from switchover.domain.addresses import AllowList
 from switchover.domain.plan import OnConflict
 from switchover.domain.stage import TaskStage
-from switchover.domain.task import LARGEST_ID, TenantDeployConfigSnapshot, TenantId
+from switchover.domain.task import LARGEST_ID, TenantDeployConfigSnapshot, TenantId, evolve_config
 from switchover.domain.wire import CONFIG_NAMES
 from switchover.dto import Finding, Severity, TenantDeployConfig
 from switchover.dto.options import PlanOptions
@@ -147,24 +148,51 @@ def stages(draft: Draft, around: Surroundings) -> Iterator[Finding]:
 
 def _factory_stages(draft: Draft, stage_factory: StageFactory) -> Iterator[Finding]:
     known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    judge = _StageJudge(stage_factory)
     draft.stage_names = []
     for index, config in enumerate(draft.configs):
         names: tuple[str, ...] = ()
         if index not in draft.wrong:
-            planned = replace(config, plan_id=draft.plan_id, plan_version=draft.plan_version)
-            names, problem = _names_of_stages(stage_factory, TenantDeployConfig.from_snapshot(planned))
+            planned = evolve_config(config, plan_id=draft.plan_id, plan_version=draft.plan_version)
+            names, problem = judge.names(TenantDeployConfig.from_snapshot(planned))
             names = known.setdefault(names, names)
             if problem is not None:
                 yield _about(index, config, "", ErrorCode.INVALID_STAGES, problem)
         draft.stage_names.append(names)
 
 
-def _names_of_stages(stage_factory: StageFactory, config: TenantDeployConfig) -> tuple[tuple[str, ...], str | None]:
+class _StageJudge:
+    """
+    Asks a stage factory, and judges what it gives.
+
+    Most factories give the same few objects to every tenant. Those that were good a moment ago are good now: whether an
+    object is a stage takes Python as long to find out as all other checks of a config together.
+    """
+
+    def __init__(self, stage_factory: StageFactory) -> None:
+        self._factory = stage_factory
+        self._good: tuple[object, ...] = ()
+        self._names: tuple[str, ...] = ()
+
+    def names(self, config: TenantDeployConfig) -> tuple[tuple[str, ...], str | None]:
+        """The names of the tenant's stages, and what is wrong with them."""
+        try:
+            made = tuple(cast("Sequence[object]", self._factory(config)))  # what it promised is not what it gave
+        except Exception as error:  # noqa: BLE001  # users write stage factories
+            return (), _raised(error)
+        if self._good and len(made) == len(self._good) and all(map(is_, made, self._good)):
+            return self._names, None
+        names, problem = _names_of_stages(made)
+        if problem is None:
+            self._good, self._names = made, names
+        return names, problem
+
+
+def _names_of_stages(made: tuple[object, ...]) -> tuple[tuple[str, ...], str | None]:
     try:
-        made = tuple(cast("Sequence[object]", stage_factory(config)))  # what it promised is not what it gave
         given = [stage.name for stage in made if isinstance(stage, TaskStage)]
     except Exception as error:  # noqa: BLE001  # users write stage factories
-        return (), f"the stage factory raised {type(error).__name__}: {str(error)[:300]}"
+        return (), _raised(error)
     if not made:
         return (), "the stage factory gave no stage"
     names = tuple(name for name in cast("list[object]", given) if isinstance(name, str) and name.strip())
@@ -174,6 +202,10 @@ def _names_of_stages(stage_factory: StageFactory, config: TenantDeployConfig) ->
         double = next(name for name in names if names.count(name) > 1)
         return (), f"the stage factory gave two stages of the name {double!r}"
     return names, None
+
+
+def _raised(error: Exception) -> str:
+    return f"the stage factory raised {type(error).__name__}: {str(error)[:300]}"
 
 
 # --- every config --------------------------------------------------------------------------------------------------
