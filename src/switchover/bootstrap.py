@@ -18,7 +18,6 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
-import structlog
 
 from switchover.adapters.clock import SystemClock
 from switchover.adapters.health import HttpHealthCheckClient
@@ -41,12 +40,13 @@ from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import StorageError, StoreClosedError, StoreUnavailableError, StoreUnusableError
 from switchover.facade import DeploymentTaskFacade
 from switchover.factory import PlanFactory, StageFactory
+from switchover.logs import get_log
 from switchover.operations import Inbox, LocalOperations, Operations, RemoteOperations
 from switchover.runtimes.embedded import EmbeddedRuntime
 from switchover.spi import Clock, DriverInfo, DriverLease, ExecutionStore, HealthCheckClient, StepServices
 from switchover.stages.catalogue import StageCatalogue
 
-_log = structlog.get_logger("switchover.executor")
+_log = get_log("switchover.executor")
 
 _TAKE_OVER_SECONDS = 0.2
 _PATIENCE_SECONDS = 30.0

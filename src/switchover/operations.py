@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
 import orjson
-import structlog
 
 from switchover.access.recording import creation_entry, operation_entry
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor, AuditEntry, Outcome
@@ -32,9 +31,10 @@ from switchover.engine.outcomes import OperationOutcome
 from switchover.errors import ErrorCode, ErrorType, StoreUnavailableError
 from switchover.factory import Draft, PlanFactory, StoreFacts
 from switchover.factory.validation import first_error
+from switchover.logs import get_log
 from switchover.spi import AnswerRequest, AppendAudit, Change, Clock, ExecutionStore, Request
 
-_log = structlog.get_logger("switchover.operations")
+_log = get_log("switchover.operations")
 
 _LARGE_PLAN = 500
 _POLL_SECONDS = 0.05

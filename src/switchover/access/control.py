@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
-
 from switchover.access.credentials import digest_of, is_same, is_token, new_cookie, new_token
 from switchover.access.limiter import LoginLimiter
 from switchover.domain.access import (
@@ -35,9 +33,10 @@ from switchover.errors import (
     StorageError,
     TooManyAttemptsError,
 )
+from switchover.logs import get_log
 from switchover.spi import AccessStore, Clock
 
-_log = structlog.get_logger("switchover.access")
+_log = get_log("switchover.access")
 
 FIRST_TOKEN: Final = "admin"  # noqa: S105  # its name
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")

@@ -4,7 +4,6 @@ The story: a dozen tenants go from blue to green, one does not come up, is repai
 Everything that is said to be so is looked up first: in the routing table, at the instances, in the event log.
 """
 
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import cast
 
 import aiohttp
-import structlog
 from rich.console import Console
 
 from switchover.bootstrap import Executor, open_executor
@@ -61,9 +59,6 @@ async def run_demo(console: Console, *, directory: Path | None = None) -> int:
     Returns:
         0 when everything that was claimed was proven, 1 when not, 2 when the directory has a database already.
     """
-    if not structlog.is_configured():
-        # The engine's log lines would run through the story.
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     narrator = Narrator(console)
     with ExitStack() as stack:
         if directory is None:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-import structlog
-
 from switchover.domain.events import NO_DATA, EventType
 from switchover.domain.plan import OnFailure
 from switchover.domain.stage import TaskStage
@@ -27,9 +25,10 @@ from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.engine.state_manager import TaskEdit, TaskStateManager
 from switchover.errors import ErrorCode, ErrorType
+from switchover.logs import get_log
 from switchover.spi import RecordLastKnownGood
 
-_log = structlog.get_logger("switchover.boundaries")
+_log = get_log("switchover.boundaries")
 
 _DONE = TransitionOutcome.DONE
 

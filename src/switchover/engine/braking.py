@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
-
 from switchover.domain.stage import GenerationSource
 from switchover.domain.task import FailureInfo, PlanId, TargetType, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.engine.boundaries import work_of
@@ -15,9 +13,10 @@ from switchover.engine.outcomes import OperationOutcome, TaskReference, refused
 from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ExecutorError
+from switchover.logs import get_log
 from switchover.spi import Change, Entry, Hold, LiftGeneration, SetHold, SetLine, StepServices, StopLine
 
-_log = structlog.get_logger("switchover.brakes")
+_log = get_log("switchover.brakes")
 
 _PAGE = 1_000
 

@@ -6,12 +6,11 @@ the boundary, so the two cannot disagree. It is cleared by the actions of the st
 and when a rollback begins, and kept on PAUSED and FAILED. Source: behaviour, section 9.
 """
 
-import structlog
-
 from switchover.domain.policies import CheckpointPolicy
 from switchover.domain.task import StageMark, TaskView
+from switchover.logs import get_log
 
-_log = structlog.get_logger("switchover.checkpoints")
+_log = get_log("switchover.checkpoints")
 
 
 class CheckpointService:

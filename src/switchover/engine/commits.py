@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import structlog
-
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.unknown_outcomes import outcome_of
 from switchover.errors import StorageError, StoreClosedError, StoreConflictError, StoreUnavailableError
+from switchover.logs import get_log
 from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore
 
-_log = structlog.get_logger("switchover.commits")
+_log = get_log("switchover.commits")
 
 _FIRST_RETRY_SECONDS = 0.05
 _LAST_RETRY_SECONDS = 2.0

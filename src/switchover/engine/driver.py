@@ -10,8 +10,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from switchover.domain.policies import Policies
 from switchover.engine import garbage
 from switchover.engine.boundaries import Boundaries
@@ -28,9 +26,10 @@ from switchover.engine.recovery import Recovery
 from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Brakes, TaskStateManager
 from switchover.errors import DrivingError, StorageError
+from switchover.logs import get_log
 from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore, Runtime, StepServices
 
-_log = structlog.get_logger("switchover.driver")
+_log = get_log("switchover.driver")
 
 _DRAIN_SECONDS = 5.0
 

@@ -11,8 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from switchover.domain.stage import PreImage, StageStep, TaskRuntimeContext, TaskStage
 from switchover.domain.task import FailureInfo, TenantDeployConfigSnapshot
 from switchover.engine.boundaries import Boundaries, Work, work_of
@@ -23,9 +21,10 @@ from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, StageError, StorageError
+from switchover.logs import get_log
 from switchover.spi import Clock, Entry, ExecutionStore, KeepPreImage, StepServices
 
-_log = structlog.get_logger("switchover.task")
+_log = get_log("switchover.task")
 
 StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
 """Makes the stages of a task; raises StageError, or whatever a user's factory raises."""

@@ -12,8 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import structlog
-
 from switchover.domain.admission import queue_class
 from switchover.domain.events import EventType
 from switchover.domain.plan import PlanStatus
@@ -34,10 +32,11 @@ from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Change, TaskStateManager
 from switchover.errors import ErrorCode
+from switchover.logs import get_log
 from switchover.spi import Change as StoreChange
 from switchover.spi import Clock, Entry, ExecutionStore, NewPlan, TenantRecord
 
-_log = structlog.get_logger("switchover.orchestrator")
+_log = get_log("switchover.orchestrator")
 
 _CHUNK = 5_000
 

@@ -9,12 +9,11 @@ runs. So does whoever waits for a plan or follows its events.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-
 from switchover.errors import StoreUnavailableError
+from switchover.logs import get_log
 from switchover.spi import Clock
 
-_log = structlog.get_logger("switchover.store")
+_log = get_log("switchover.store")
 
 _Result = TypeVar("_Result")
 

@@ -9,16 +9,15 @@ Everything else keeps its status, its lock and its place in the queue. Source: b
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from switchover.domain.task import TaskKey
 from switchover.engine.boundaries import Boundaries
 from switchover.engine.executor import TaskExecutor
 from switchover.engine.records import PlanRecord, Residents
 from switchover.engine.scheduler import TaskScheduler
+from switchover.logs import get_log
 from switchover.spi import ExecutionStore
 
-_log = structlog.get_logger("switchover.recovery")
+_log = get_log("switchover.recovery")
 
 _PAGE = 5_000
 

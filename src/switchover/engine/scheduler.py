@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-import structlog
-
 from switchover.domain.admission import (
     Candidate,
     QueueClass,
@@ -28,9 +26,10 @@ from switchover.engine.queue import Place, PlanQueue
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.state_manager import Brakes
 from switchover.errors import StorageError
+from switchover.logs import get_log
 from switchover.spi import Clock, ExecutionStore, LiveTask
 
-_log = structlog.get_logger("switchover.scheduler")
+_log = get_log("switchover.scheduler")
 
 Launch = Callable[[TaskKey, Coroutine[Any, Any, None]], None]
 """Carries out a run: what a runtime offers."""

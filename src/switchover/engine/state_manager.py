@@ -18,8 +18,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from switchover.domain.events import NO_DATA, Event, EventType
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
@@ -35,6 +33,7 @@ from switchover.domain.task import FailureInfo, Operation, TaskStatus, TenantId,
 from switchover.engine.commits import GroupCommit
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, TransitionError
+from switchover.logs import get_log
 from switchover.spi import (
     AcquireLock,
     BeginRun,
@@ -48,7 +47,7 @@ from switchover.spi import (
 )
 from switchover.spi import Change as StoreChange
 
-_log = structlog.get_logger("switchover.state")
+_log = get_log("switchover.state")
 
 _PLAN_EVENT_OF: Mapping[PlanStatus, EventType] = {
     PlanStatus.COMPLETED: EventType.PLAN_COMPLETED,

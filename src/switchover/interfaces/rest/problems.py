@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -30,8 +29,9 @@ from switchover.errors import (
     TransitionError,
 )
 from switchover.interfaces.rest.answers import PROBLEM, rendered
+from switchover.logs import get_log
 
-_log = structlog.get_logger("switchover.rest")
+_log = get_log("switchover.rest")
 
 UNKNOWN = frozenset({ErrorCode.UNKNOWN_PLAN, ErrorCode.UNKNOWN_TASK, ErrorCode.UNKNOWN_TENANT})
 COLLISIONS = frozenset(

@@ -9,8 +9,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-import structlog
-
 from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.sqlite.access import SqliteAccessStore
 from switchover.adapters.stores.sqlite.checks import problems
@@ -27,6 +25,7 @@ from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.errors import StoreClosedError, StoreConflictError, StoreUnusableError
+from switchover.logs import get_log
 from switchover.spi import (
     CommitResult,
     DriverInfo,
@@ -48,7 +47,7 @@ _READERS = 2
 
 _LACKS = "lacks commits that were acknowledged"
 
-_log = structlog.get_logger("switchover.store")
+_log = get_log("switchover.store")
 
 
 class SqliteExecutionStore(ExecutionStore):
