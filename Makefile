@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 PYTEST_ALL := $(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: help setup core servers demo format lint format-check style types imports spell unit contract stateful e2e docs \
-	test check coverage bench crash damage pins changelog clean distclean
+	test check coverage bench crash damage schedules pins changelog clean distclean
 
 help: ## print this list
 	@awk -F ':|## ' '/^[a-z][a-z0-9 -]*:.*## / {n = split($$1, names, " "); \
@@ -81,6 +81,9 @@ crash: setup ## kill 500 processes at every kind of place, restart, judge; ARGS=
 
 damage: setup ## damage the files of killed processes in very many ways, and open them; ARGS as for crash
 	@$(BIN)/python -m tests.campaigns.damage $(ARGS)
+
+schedules: setup ## explore interleavings of the engine; ARGS="--count 1000000", or ARGS="--seed 1234" for one of them
+	@$(BIN)/python -m tests.schedules.run $(ARGS)
 
 # --- upkeep -------------------------------------------------------------------------------------------------------
 

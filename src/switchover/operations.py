@@ -28,7 +28,7 @@ from switchover.domain.task import (
 from switchover.dto import Finding, TaskCreationResult, TaskOperationResult, TaskOutcome, TenantDeployConfig
 from switchover.engine.driver import Driver
 from switchover.engine.outcomes import OperationOutcome
-from switchover.errors import ErrorCode, ErrorType, StoreUnavailableError
+from switchover.errors import ErrorCode, ErrorType, StorageError, StoreUnavailableError
 from switchover.factory import Draft, PlanFactory, StoreFacts
 from switchover.factory.validation import first_error
 from switchover.logs import get_log
@@ -438,7 +438,13 @@ class Inbox:
         self._clock = clock
 
     async def run(self) -> None:
-        """Look for requests until cancelled."""
+        """Look for requests until cancelled, or until this process may write no more."""
+        try:
+            await self._serve()
+        except StorageError as error:
+            _log.warning("requests of other processes are left to the next driver", reason=str(error))
+
+    async def _serve(self) -> None:
         last = 0
         while True:
             try:

@@ -1,16 +1,61 @@
 """What is true whenever nothing moves, whatever was asked, failed or died before."""
 
-from switchover.domain.events import EventType
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from switchover.bootstrap import Executor
+from switchover.domain.events import Event, EventType
 from switchover.domain.plan import PlanStatus
-from switchover.domain.task import Operation, StageMark, TaskAggregate, TaskStatus, TenantId
+from switchover.domain.task import Operation, PlanId, StageMark, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.engine.explain import explain
+from switchover.spi import ExecutionStore
+from tests.stateful.grammar import PlanGrammar
 from tests.stateful.oracle import Picture, settled_status, startable, started, waiting_rank
-from tests.stateful.world import World
+
+_Result = TypeVar("_Result")
 
 _S = TaskStatus
 
 
-def examine(world: World, before: Picture, *, idle: bool = True) -> Picture:
+class Standing(Protocol):
+    """A step that runs."""
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+
+
+class Examined(Protocol):
+    """What is looked at: an engine in whichever surroundings."""
+
+    @property
+    def violations(self) -> Sequence[str]: ...
+    @property
+    def loop_errors(self) -> Sequence[str]: ...
+    @property
+    def executor(self) -> Executor: ...
+    @property
+    def grammars(self) -> Mapping[PlanId, PlanGrammar]: ...
+    @property
+    def events(self) -> Mapping[PlanId, Sequence[Event]]: ...
+    @property
+    def gates(self) -> Mapping[TaskKey, Standing]: ...
+    @property
+    def followed(self) -> Mapping[PlanId, Sequence[Event]]: ...
+    @property
+    def versions(self) -> Mapping[PlanId, tuple[int, int | None]]: ...
+    @property
+    def inner(self) -> ExecutionStore: ...
+    def do(self, work: Coroutine[Any, Any, _Result], /) -> _Result: ...
+    def read_events(self) -> None: ...
+    def picture(self) -> Picture: ...
+    def problems(self) -> Sequence[str]: ...
+
+
+def examine(world: Examined, before: Picture, *, idle: bool = True) -> Picture:
     """
     Look at everything; gives what was seen, for the next time.
 
@@ -35,7 +80,7 @@ def examine(world: World, before: Picture, *, idle: bool = True) -> Picture:
     return picture
 
 
-def _tasks(world: World, picture: Picture) -> None:
+def _tasks(world: Examined, picture: Picture) -> None:
     for task in picture.tasks.values():
         plan = picture.plans[task.plan_id]
         grammar = world.grammars[task.plan_id].tasks[task.key.ordinal]
@@ -72,7 +117,7 @@ def _told_status(told: str, task: TaskAggregate) -> str:
     return told
 
 
-def _plans(world: World, picture: Picture) -> None:
+def _plans(world: Examined, picture: Picture) -> None:
     for plan in picture.plans.values():
         tasks = picture.of_plan(plan.plan_id)
         grammar = world.grammars[plan.plan_id]
@@ -98,7 +143,7 @@ def _plans(world: World, picture: Picture) -> None:
         assert (plan.status is PlanStatus.PAUSED) == grammar.paused, plan
 
 
-def _locks(world: World, picture: Picture) -> None:
+def _locks(world: Examined, picture: Picture) -> None:
     for tenant_id, tenant in picture.tenants.items():
         tasks = picture.of_tenant(tenant_id)
         live = [task for task in tasks if task.is_live]
@@ -120,7 +165,7 @@ def _locks(world: World, picture: Picture) -> None:
         assert tenant.generation == runs, (tenant, "one generation for each run")
 
 
-def _known_good(world: World, picture: Picture) -> None:
+def _known_good(world: Examined, picture: Picture) -> None:
     """The last known good is what completed last, or what a rollback restored; tasks of a tenant never overlap."""
     for tenant_id, tenant in picture.tenants.items():
         good: int | None = None
@@ -157,7 +202,7 @@ def _against(before: Picture, after: Picture) -> None:
         assert after.plans[plan_id].version >= plan.version, plan
 
 
-def _idle(world: World, picture: Picture) -> None:
+def _idle(world: Examined, picture: Picture) -> None:
     running = {task.key for task in picture.tasks.values() if task.status.holds_slot}
     assert running == set(world.gates), ("each running task runs one step", running, set(world.gates))
     for key, gate in world.gates.items():
@@ -172,7 +217,7 @@ def _idle(world: World, picture: Picture) -> None:
             _explained(world, picture, task)
 
 
-def _explained(world: World, picture: Picture, task: TaskAggregate) -> None:
+def _explained(world: Examined, picture: Picture, task: TaskAggregate) -> None:
     """Whoever waits is told of one cause, and it is a true one."""
     plan = picture.plans[task.plan_id]
     explanation = world.do(explain(world.inner, task.key))

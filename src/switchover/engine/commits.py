@@ -33,6 +33,8 @@ class Pending:
     durable: asyncio.Future[None]
     tasks: Sequence[TaskRecord] = ()
     plans: Sequence[PlanRecord] = ()
+    flushes: list[asyncio.Future[None]] | None = None
+    """Whoever waits for everything up to here; ``durable`` ends early when its own waiter is cancelled."""
 
 
 @dataclass(slots=True)
@@ -102,10 +104,19 @@ class GroupCommit:
         return durable
 
     async def flush(self) -> None:
-        """Wait until everything that was submitted so far is durable."""
+        """
+        Wait until everything that was submitted so far is durable.
+
+        Raises:
+            StorageError: It never will be.
+        """
+        if self._fatal is not None:
+            raise self._fatal
         last = self._waiting or self._running_batch
         if last:
-            await asyncio.shield(last[-1].durable)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            last[-1].flushes = [*(last[-1].flushes or ()), waiter]
+            await waiter
 
     async def run(self) -> None:
         """Commit until cancelled, or until this process may write no more."""
@@ -197,8 +208,9 @@ class GroupCommit:
                 plan.in_flight -= 1
                 if plan.unsettled == 0:
                     residents.release_plan(plan)
-            if not pending.durable.done():
-                pending.durable.set_result(None)
+            for waiter in (pending.durable, *(pending.flushes or ())):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _note_unavailable(self, error: StoreUnavailableError) -> None:
         health = self.health
@@ -233,7 +245,8 @@ class GroupCommit:
     def _fail(self, error: StorageError, batch: Sequence[Pending]) -> None:
         self._fatal = error
         for pending in [*batch, *self._waiting]:
-            if not pending.durable.done():
-                pending.durable.set_exception(error)
-                pending.durable.exception()
+            for waiter in (pending.durable, *(pending.flushes or ())):
+                if not waiter.done():
+                    waiter.set_exception(error)
+                    waiter.exception()
         self._waiting = []

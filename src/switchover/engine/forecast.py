@@ -108,7 +108,8 @@ def stored_facts(
 ) -> VerbFacts:
     """What the records say that a decision may look at; what policies say is left open."""
     owner = None if tenant is None or tenant.owner == task.key else tenant.owner
-    later = None if tenant is None else tenant.last_started
+    # Nobody starts while this task holds the lock; what the store says may be from before its own start.
+    later = None if tenant is None or task.lock_held else tenant.last_started
     return VerbFacts(
         plan_status=plan.status,
         superseded=task.started_at is not None and later is not None and later != task.key,

@@ -8,7 +8,7 @@ what the one before has committed; everything that only gives locks back needs n
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -91,10 +91,11 @@ class PlanOrchestrator:
 
     async def submit(self, new_plan: NewPlan, changes: Sequence[StoreChange] = ()) -> None:
         """Make a validated plan durable and let it start; call it inside ``admission``."""
+        # Known before it is durable: who finds it in the store a moment earlier must not make a second record of it.
+        plan = self.residents.plans[new_plan.plan.plan_id] = PlanRecord(new_plan.plan)
         await self.manager.commits.submit(Entry(new_plan=new_plan, changes=list(changes)))
-        plan = PlanRecord(new_plan.plan)
-        self.residents.plans[new_plan.plan.plan_id] = plan
-        self.scheduler.enqueue_new(plan, range(1, new_plan.plan.total + 1))
+        if plan.unsettled:
+            self.scheduler.enqueue_new(plan, range(1, new_plan.plan.total + 1))
 
     async def note(self, changes: Sequence[StoreChange]) -> None:
         """Commit what is told of a request that changed nothing; not at all when there is nothing to tell."""
@@ -111,12 +112,22 @@ class PlanOrchestrator:
     async def on_tenant(
         self, tenant_id: TenantId, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
     ) -> OperationOutcome:
-        """One request about the tenant's task."""
-        key = await self.task_of_tenant(tenant_id)
-        if key is None:
-            message = f"no task of tenant {tenant_id!r} is known; see `switchover get plans`"
-            return await self._refuse(TargetType.TASK, str(tenant_id), ErrorCode.UNKNOWN_TENANT, message, reply)
-        return await self.on_task(key, operation, from_checkpoint=from_checkpoint, reply=reply)
+        """
+        One request about the tenant's task.
+
+        Which task that is, is decided at the same instant as the request: a lock may pass to the next task meanwhile.
+        """
+        async with self._in_order(operation):
+            while True:
+                tenant = (await self.store.load_tenants([tenant_id])).get(tenant_id)
+                key = None if tenant is None else tenant.owner or tenant.newest
+                if key is None:
+                    message = f"no task of tenant {tenant_id!r} is known; see `switchover get plans`"
+                    return await self._refuse(TargetType.TASK, str(tenant_id), ErrorCode.UNKNOWN_TENANT, message, reply)
+                outcome = await self._on_task(key, operation, tenant, from_checkpoint=from_checkpoint, reply=reply)
+                if outcome is not None:
+                    return outcome
+                await self.manager.commits.flush()
 
     async def on_task_id(
         self, task_id: str, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
@@ -132,10 +143,38 @@ class PlanOrchestrator:
         self, key: TaskKey, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
     ) -> OperationOutcome:
         """One request about one task."""
-        acquires = operation in _ACQUIRES_LOCK
+        async with self._in_order(operation):
+            outcome = await self._on_task(key, operation, None, from_checkpoint=from_checkpoint, reply=reply)
+            assert outcome is not None  # noqa: S101  # nobody named it by its tenant
+            return outcome
+
+    @asynccontextmanager
+    async def _in_order(self, operation: Operation) -> AsyncGenerator[None]:
+        """What may take a lock comes one after another."""
         async with AsyncExitStack() as stack:
-            if acquires:
+            if operation in _ACQUIRES_LOCK:
                 await stack.enter_async_context(self.admission())
+            yield
+
+    async def _on_task(
+        self,
+        key: TaskKey,
+        operation: Operation,
+        named_by: TenantRecord | None,
+        *,
+        from_checkpoint: bool,
+        reply: Reply | None,
+    ) -> OperationOutcome | None:
+        """
+        Decide a request about one task, and make it durable.
+
+        Args:
+            named_by: The tenant in whose name the task was found.
+
+        Returns:
+            None when the tenant's name means another task by now: nothing was decided.
+        """
+        with ExitStack() as stack:
             plan = await self.residents.plan(key.plan_id)
             if plan is not None:
                 stack.enter_context(self.residents.pin(plan))
@@ -143,7 +182,9 @@ class PlanOrchestrator:
             if plan is None or record is None:
                 message = f"no task {key.task_id} is known; see `switchover get plans`"
                 return await self._refuse(TargetType.TASK, key.task_id, ErrorCode.UNKNOWN_TASK, message, reply)
-            tenant = await self._tenant_of(record) if acquires else None
+            tenant = await self._tenant_of(record) if operation in _ACQUIRES_LOCK else None
+            if named_by is not None and _has_left(record, named_by):
+                return None
             verdict = self._decide(plan, record.task, operation, tenant, from_checkpoint=from_checkpoint)
             if verdict.code is not None:
                 failure = refused(verdict.code, verdict.message, self.clock.now())
@@ -191,9 +232,7 @@ class PlanOrchestrator:
                 return await self._refuse(TargetType.PLAN, str(plan_id), ErrorCode.UNKNOWN_PLAN, message, reply)
             stack.enter_context(self.residents.pin(plan))
             outcome = OperationOutcome(TargetType.PLAN, str(plan_id), final_status=str(plan.plan.status))
-            refusal = plan_refusal(plan_id, plan.plan.status, operation)
-            if refusal is not None:
-                outcome.refuse(refused(ErrorCode.ILLEGAL_STATE, refusal, self.clock.now()))
+            if self._refuses(plan, operation, outcome):
                 await self._answer(outcome, reply)
                 return outcome
             plan.suspended = True
@@ -204,12 +243,20 @@ class PlanOrchestrator:
                 resumes_plan=operation is Operation.RESUME and not plan.plan.starts_tasks,
             )
             after, last = 0, False
-            while not last:
+            while not (last or outcome.failure):
                 page = await self.store.list_tasks(plan_id, statuses=None, after=after, limit=_CHUNK)
-                last = len(page) < _CHUNK
+                first, last = not after, len(page) < _CHUNK
                 after = page[-1].key.ordinal if page else after
-                await self._on_chunk(plan, request, page, outcome, reply=reply, last=last)
+                await self._on_chunk(plan, request, page, outcome, reply=reply, first=first, last=last)
             return outcome
+
+    def _refuses(self, plan: PlanRecord, operation: Operation, outcome: OperationOutcome) -> bool:
+        """Whether the request does not apply to the plan as a whole."""
+        refusal = plan_refusal(plan.plan.plan_id, plan.plan.status, operation)
+        if refusal is not None:
+            outcome.final_status = str(plan.plan.status)
+            outcome.refuse(refused(ErrorCode.ILLEGAL_STATE, refusal, self.clock.now()))
+        return refusal is not None
 
     def _go_on(self, plan: PlanRecord) -> None:
         plan.suspended = False
@@ -223,11 +270,16 @@ class PlanOrchestrator:
         outcome: OperationOutcome,
         *,
         reply: Reply | None,
+        first: bool,
         last: bool,
     ) -> None:
         """One commit of a request by plan."""
         tasks, operation = self.residents.tasks, request.operation
         tenants = await self._load_changing(plan, request, page)
+        # Its last task may have settled meanwhile; what begins in one commit of several is carried through.
+        if first and self._refuses(plan, operation, outcome):
+            await self._answer(outcome, reply)
+            return
         current = [record.task if (record := tasks.get(task.key)) is not None else task for task in page]
         verdicts = [(task, self._on_plan_task(plan, task, request, tenants)) for task in current]
         change = self.manager.change(plan)
@@ -249,11 +301,9 @@ class PlanOrchestrator:
         if last:
             outcome.conclude_plan(operation, plan.plan.total)
         if change.is_empty:
-            # Nothing to write, not even the plan's version; what made it so must be durable before anybody is told.
-            outcome.final_status = str(plan.plan.status)
+            outcome.final_status = str(plan.plan.status)  # nothing to write, not even the plan's version
             if last:
                 await self._answer(outcome, reply)
-            await self.manager.commits.flush()
             return
         durable = change.submit_with(lambda: self._told(plan, outcome, reply, last=last))
         for record in changed:
@@ -413,15 +463,15 @@ class PlanOrchestrator:
 
     async def _make_durable(self, change: Change, outcome: OperationOutcome, reply: Reply | None) -> None:
         if not change.records:
-            # Accepted, and already so: what made it so must be durable before anybody is told.
-            await self._answer(outcome, reply)
-            await self.manager.commits.flush()
+            await self._answer(outcome, reply)  # accepted, and already so
             return
         await change.submit_with(lambda: () if reply is None else reply(outcome))
 
     async def _answer(self, outcome: OperationOutcome, reply: Reply | None) -> None:
+        """Answer a request that changed nothing; what the answer rests on must be durable before anybody is told."""
         if reply is not None:
             await self.note(reply(outcome))
+        await self.manager.commits.flush()
 
     async def _refuse(
         self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None

@@ -122,3 +122,6 @@ async def test_a_process_that_was_frozen_cannot_write_when_it_wakes_up() -> None
         await rig.quiet()
         assert rig.executor.driver_failure is not None
         assert await rig.events() == before
+        # In its memory the task has passed a boundary, which never became true: it must not answer from there.
+        with pytest.raises(StorageError):
+            await rig.ask("retry", "t1")

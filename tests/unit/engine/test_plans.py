@@ -1,5 +1,7 @@
 """Verbs by plan: what is accepted and refused, and where the plan's own status goes (behaviour, sections 5 and 7)."""
 
+import asyncio
+
 import pytest
 
 from switchover.domain.events import EventType
@@ -7,7 +9,7 @@ from switchover.domain.plan import PlanStatus
 from switchover.domain.task import Operation, TaskStatus
 from switchover.dto import TaskOperationResult
 from switchover.errors import ErrorCode
-from tests.support.harness import Rig, open_rig
+from tests.support.harness import ANY, Rig, open_rig
 
 
 def _tenants(result: TaskOperationResult) -> tuple[list[str], list[str]]:
@@ -481,3 +483,24 @@ async def test_progress_is_told_after_every_task_that_settles_with_counts_that_a
             {"COMPLETED": 1, "ROLLED_BACK": 1},
             {"ROLLED_BACK": 2},
         ]
+
+
+async def test_a_request_that_finds_a_new_plan_before_its_creator_knows_that_it_is_durable() -> None:
+    """Another reader of the store may be quicker than the answer to the commit."""
+    asked: list[asyncio.Future[TaskOperationResult]] = []
+
+    async def ask_in_between() -> None:
+        rig.store.after_commit = None
+        asked.append(asyncio.ensure_future(rig.ask("cancel", "t1")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async with open_rig("A", "B") as rig:
+        rig.script.block(ANY)
+        rig.store.after_commit = ask_in_between
+        await rig.create("t1", "t2", max_concurrency=1)
+        assert (await asked[0]).success
+        rig.script.release_all()
+        await rig.settles()
+        assert await rig.statuses() == ["CANCELLED", "COMPLETED"]
+        assert rig.executor.driver_failure is None

@@ -1,12 +1,14 @@
 """Who starts when: order, limits, priorities, conflicts, holds and the line (behaviour, section 8)."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from switchover.domain.plan import PlanStatus
-from switchover.domain.task import TaskStatus
+from switchover.domain.task import TaskStatus, TenantId
 from switchover.errors import ErrorCode
+from switchover.spi import TenantRecord
 from tests.support.harness import ANY, Rig, open_rig
 
 
@@ -635,3 +637,54 @@ async def test_adopt_of_a_task_that_runs_is_refused() -> None:
         assert rig.store.changing == changing
         rig.script.release("t1")
         await rig.settles()
+
+
+# --- whom a request by tenant is about ---
+
+
+async def test_by_tenant_means_the_owner_of_the_lock_at_the_instant_of_the_decision() -> None:
+    """The lock passes to the task behind while the request is on its way."""
+    async with open_rig("A", "B") as rig:
+        rig.script.block(ANY)
+        await rig.create("t0", "t1", max_concurrency=1)
+        await rig.create("t1", plan_id=101, on_conflict="wait")
+        rig.store.hold()
+        cancelled = asyncio.ensure_future(rig.facade.cancel_task("100-2"))
+        await rig.quiet()
+        paused = asyncio.ensure_future(rig.ask("pause", "t1"))
+        await rig.quiet()
+        rig.store.let_go()
+        assert (await cancelled).success
+        assert (await paused).success
+        assert (await paused).target_id == "101-1"
+        rig.script.release_all()
+        await rig.settles()
+
+
+async def test_a_task_that_starts_while_a_request_about_it_is_decided_is_not_superseded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was read of the tenant may be from before the start."""
+    async with open_rig("A", "B") as rig:
+        await rig.create("t1")
+        await rig.settles()
+        rig.script.block(ANY)
+        await rig.facade.stop_line("a test")
+        await rig.create("t1", plan_id=101)
+        reads = 0
+
+        async def slow(tenant_ids: Sequence[TenantId]) -> Mapping[TenantId, TenantRecord]:
+            nonlocal reads
+            answer = await rig.store.inner.load_tenants(tenant_ids)
+            reads += 1
+            if reads == 2:
+                await rig.facade.start_line()
+                await rig.entered("t1", "A")
+            return answer
+
+        monkeypatch.setattr(rig.store, "load_tenants", slow, raising=False)
+        result = await rig.ask("rollback", "t1")
+        assert (result.success, result.target_id) == (True, "101-1"), result.message
+        rig.script.release_all()
+        await rig.settles(101)
+        assert await rig.status("t1") is TaskStatus.ROLLED_BACK
