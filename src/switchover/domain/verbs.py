@@ -149,20 +149,20 @@ def decide(  # noqa: C901, PLR0911  # one case a cell of the table
             return verdict
     match rule:
         case Rule.REFUSED:
-            return _illegal(task, operation)
+            return _illegal(task, operation, facts)
         case Rule.SAME:
             # A pause of what the stop-line paused makes it the operator's pause: the start-line must not resume it.
             return Verdict(Effect.HOLD if operation is _PAUSE and task.line_held else Effect.NOTHING)
         case Rule.HOLD:
             return Verdict(Effect.NOTHING if task.held else Effect.HOLD)
         case Rule.RELEASE:
-            return Verdict(Effect.RELEASE) if task.held else _illegal(task, operation)
+            return Verdict(Effect.RELEASE) if task.held else _illegal(task, operation, facts)
         case Rule.AT_ONCE:
             return Verdict(Effect.CANCEL_NOW if operation is _CANCEL else Effect.PAUSE_NOW)
         case Rule.AT_BOUNDARY:
             return Verdict(Effect.REQUEST)
         case Rule.WITHDRAW_PAUSE | Rule.WITHDRAW_RETRY:
-            return _illegal(task, operation)  # nothing is pending that it could withdraw
+            return _illegal(task, operation, facts)  # nothing is pending that it could withdraw
         case Rule.END_OF_STAGE:
             return _rollback(task, facts)
         case Rule.WHEN_ALLOWED:
@@ -223,12 +223,29 @@ def _weaker(task: TaskView, operation: Operation, pending: Operation) -> Verdict
     )
 
 
-def _illegal(task: TaskView, operation: Operation) -> Verdict:
-    allowed = [str(verb) for verb, rule in VERB_TABLE[task.status].items() if rule is not Rule.REFUSED]
-    hint = f"possible now: {', '.join(allowed)}" if allowed else "nothing can be asked of it any more"
+def _illegal(task: TaskView, operation: Operation, facts: VerbFacts) -> Verdict:
+    allowed = [str(verb) for verb in VERB_TABLE[task.status] if _would_change_something(task, verb, facts)]
+    hint = f"possible now: {', '.join(allowed)}" if allowed else "there is nothing else to ask of it now"
     return Verdict(
         None, ErrorCode.ILLEGAL_STATE, f"task {task.task_id} is {task.status}, so {operation} does not apply; {hint}"
     )
+
+
+def _would_change_something(task: TaskView, operation: Operation, facts: VerbFacts) -> bool:
+    """With nothing pending, which is when something is illegal."""
+    match VERB_TABLE[task.status][operation]:
+        case Rule.REFUSED | Rule.SAME | Rule.WITHDRAW_PAUSE | Rule.WITHDRAW_RETRY:
+            return False
+        case Rule.RELEASE:
+            return task.held
+        case Rule.HOLD:
+            return not task.held
+        case Rule.AT_ONCE | Rule.AT_BOUNDARY:
+            return True
+        case Rule.END_OF_STAGE | Rule.WHEN_ALLOWED:
+            if operation is _RESUME:
+                return True
+            return (_retry if operation is _RETRY else _rollback)(task, facts).accepted
 
 
 def _retry(task: TaskView, facts: VerbFacts) -> Verdict:
