@@ -199,3 +199,18 @@ def test_a_brake_needs_no_reason_and_is_seen_in_the_list_of_plans(ran: Call) -> 
     ran("start-line")
     ran("hold", "--tenant", "acme")
     assert "no reason was given" in ran("get", "tenant", "acme").output
+
+
+@pytest.mark.parametrize("plan_id", [100, None])
+def test_how_to_run_a_settled_file_again_is_true(call: Call, files: Files, plan_id: int | None) -> None:
+    files.plan("acme", planId=plan_id)
+    call("run", "plan.json")
+    told = call("run", "plan.json").output
+    if plan_id is not None:
+        assert "take its planId out, then: switchover run plan.json" in told
+        call("run", "--new", "plan.json", code=30)
+        files.plan("acme", planId=None)
+        assert "plan 101 COMPLETED" in call("run", "plan.json").output
+    else:
+        assert "to submit the file as a new plan: switchover run --new plan.json" in told
+        assert "plan 2 COMPLETED" in call("run", "--new", "plan.json").output

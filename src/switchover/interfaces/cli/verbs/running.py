@@ -1,8 +1,9 @@
 """run: submit a plan, drive it, and stay until it has come to rest."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -64,6 +65,7 @@ async def _run(
 ) -> ExitCode:
     settings = place.settings()
     plan_file = None
+    named = False
     if file is not None:
         from switchover.planfile import load_plan
 
@@ -76,6 +78,7 @@ async def _run(
         async with place.open("drive", create=file is not None, settings=settings) as executor:
             if plan_file is not None:
                 known = await _submit(executor, place, plan_file, output, new=new)
+                named = _names_its_plan(plan_file)
                 plan_file = None  # of a large plan it holds much, and it has done its part
             else:
                 known = PlanId(plan_id or 0)
@@ -85,7 +88,7 @@ async def _run(
             if plan is None:
                 raise CommandError(place.with_place(executor.facade.unknown_plan(known).message))
             if plan.status.is_settled:
-                return await _settled_before(last_word, plan, file=file)
+                return await _settled_before(last_word, plan, file=file, named=named)
             companion = Companion(
                 executor=executor,
                 subject=PlanSubject(executor, known),
@@ -98,11 +101,19 @@ async def _run(
             return code
 
 
-async def _settled_before(last_word: LastWord, plan: "PlanAggregate", *, file: str | None) -> ExitCode:
+def _names_its_plan(plan_file: "PlanFile") -> bool:
+    """The file says which plan it is, so that it can be no other one."""
+    first = plan_file.configs[0] if plan_file.configs else None
+    given = [plan_file.options, cast("Mapping[str, object]", first) if isinstance(first, Mapping) else {}]
+    return any(fields.get("planId", fields.get("plan_id")) is not None for fields in given)
+
+
+async def _settled_before(last_word: LastWord, plan: "PlanAggregate", *, file: str | None, named: bool) -> ExitCode:
     look = await PlanSubject(last_word.executor, plan.plan_id).look()
     again = ""
     if file is not None:
-        again = f"; to submit the file as a new plan: {last_word.place.command('run', '--new', file)}"
+        how = "take its planId out, then" if named else "to submit the file as a new plan"
+        again = f"; {how}: {last_word.place.command('run', *([] if named else ['--new']), file)}"
     last_word.screen.say(f"plan {plan.plan_id} has settled before, so nothing is run{again}")
     code = of_plan(plan)
     await last_word.say(code, look)
