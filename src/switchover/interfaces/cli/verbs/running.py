@@ -104,7 +104,9 @@ async def _run(
 def _names_its_plan(plan_file: "PlanFile") -> bool:
     """The file says which plan it is, so that it can be no other one."""
     first = plan_file.configs[0] if plan_file.configs else None
-    given = [plan_file.options, cast("Mapping[str, object]", first) if isinstance(first, Mapping) else {}]
+    given = [plan_file.options]
+    if isinstance(first, Mapping):
+        given.append(cast("Mapping[str, object]", first))
     return any(fields.get("planId", fields.get("plan_id")) is not None for fields in given)
 
 
