@@ -23,7 +23,7 @@ BLUE_VERSION = 41
 GREEN_VERSION = 42
 BROKEN_ANSWER = "schema migration 42-07 is missing in this tenant's database"
 
-_WARM_UP_SECONDS = (0.12, 0.45)
+WARM_UP_SECONDS = (0.12, 0.45)
 _NAMED_VERSION = re.compile(rb"version\D{0,4}(\d+)")
 
 
@@ -97,6 +97,7 @@ class Fleet:
         url: Base of the routing table and of the change notice.
         blue: Base of the health endpoints of the unit that everybody is on; ``green``: of the new one.
         broken: Routes whose new instance cannot serve.
+        warm_up_seconds: From and to: how long an instance takes to notice a change.
     """
 
     table: RoutingTable
@@ -104,6 +105,7 @@ class Fleet:
     blue: str = ""
     green: str = ""
     broken: set[Route] = field(default_factory=set[Route])
+    warm_up_seconds: tuple[float, float] = WARM_UP_SECONDS
     _served: dict[Route, int] = field(default_factory=dict[Route, int])
     _pending: set[asyncio.TimerHandle] = field(default_factory=set[asyncio.TimerHandle])
     _random: random.Random = field(default_factory=lambda: random.Random(42))
@@ -116,7 +118,7 @@ class Fleet:
         """The change notice: the tenant's instances look at the routing table, each after a moment of its own."""
         message = orjson.loads(await request.read())
         route = Route(message["tenantId"], message["stage"])
-        delay = self._random.uniform(*_WARM_UP_SECONDS)
+        delay = self._random.uniform(*self.warm_up_seconds)
         self._pending.add(asyncio.get_running_loop().call_later(delay, self._follow, route))
         return web.Response(status=202)
 
@@ -148,9 +150,11 @@ def _route(request: web.Request) -> Route:
 
 
 @asynccontextmanager
-async def running_fleet(table: RoutingTable) -> AsyncGenerator[Fleet]:
+async def running_fleet(
+    table: RoutingTable, *, warm_up_seconds: tuple[float, float] = WARM_UP_SECONDS
+) -> AsyncGenerator[Fleet]:
     """Three servers on free loopback ports, for the length of the block."""
-    fleet = Fleet(table=table)
+    fleet = Fleet(table=table, warm_up_seconds=warm_up_seconds)
     routing, blue, green = web.Application(), web.Application(), web.Application()
     routing.router.add_route("*", "/routes/{tenant}/{service}", table.handle)
     routing.router.add_post("/changed", fleet.changed)

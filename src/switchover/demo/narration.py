@@ -43,8 +43,9 @@ class Narrator:
         proven, failed: Claims that held, and those that did not.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, beat_seconds: float | None = None) -> None:
         self.console = console
+        self._beat_seconds = beat_seconds if beat_seconds is not None else _BEAT_SECONDS if console.is_terminal else 0.0
         self.width = min(console.width, MAX_WIDTH)
         self.proven = 0
         self.failed: list[str] = []
@@ -58,8 +59,8 @@ class Narrator:
 
     async def chapter(self, title: str) -> None:
         """A heading; a reader at a terminal gets a moment before it."""
-        if self.console.is_terminal and self._chapters:
-            await asyncio.sleep(_BEAT_SECONDS)
+        if self._beat_seconds and self._chapters:
+            await asyncio.sleep(self._beat_seconds)
         self._chapters += 1
         heading = Rule(Text(f"{self._chapters}  {title}", style="bold"), align="left", style="dim", characters="─")
         self.console.print()

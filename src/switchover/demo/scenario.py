@@ -20,6 +20,7 @@ TENANTS = (
 )
 SERVICES = ("gateway", "billing", "reports")
 MAX_CONCURRENCY = 4
+ATTEMPTS = 8
 
 BROKEN = Route("ember", "billing")
 """Whose new instance does not come up at first."""
@@ -46,7 +47,7 @@ def table_before() -> RoutingTable:
     return table
 
 
-def plan_text(fleet: Fleet) -> str:
+def plan_text(fleet: Fleet, *, attempts: int = ATTEMPTS) -> str:
     """The plan, as an operator would write it."""
     services = "".join(
         f"    - name: {service}\n"
@@ -65,7 +66,7 @@ def plan_text(fleet: Fleet) -> str:
         "spec:\n"
         "  planId: 42\n"
         f"  maxConcurrency: {MAX_CONCURRENCY}\n"
-        "  health: {interval: 150ms, attempts: 8, timeout: 1s}  # shortened; the defaults are 3s, 10 and 2s\n"
+        f"  health: {{interval: 150ms, attempts: {attempts}, timeout: 1s}}  # shortened; not 3s, 10, 2s\n"
         f"  services:\n{services}"
         f"  tenants:\n{tenants}"
     )

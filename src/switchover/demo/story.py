@@ -5,12 +5,12 @@ Everything that is said to be so is looked up first: in the routing table, at th
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import aiohttp
 from rich.console import Console
@@ -22,12 +22,14 @@ from switchover.demo.fleet import (
     BROKEN_ANSWER,
     GENERATION_HEADER,
     GREEN_VERSION,
+    WARM_UP_SECONDS,
     Fleet,
     Route,
     running_fleet,
 )
 from switchover.demo.narration import Narrator
 from switchover.demo.scenario import (
+    ATTEMPTS,
     BROKEN,
     MAX_CONCURRENCY,
     RETURNING,
@@ -45,21 +47,40 @@ from switchover.planfile import load_plan
 
 DATABASE = "switchover.db"
 PLAN_FILE = "plan.yaml"
+_WATCHED = ((0.4, 1.6), 16)
+"""How long instances warm up, and how often they are asked, when people watch."""
+_WATCHED_BEAT_SECONDS = 2.5
 _USAGE = 2
 """The exit code of a command line that cannot be carried out."""
 
 
-async def run_demo(console: Console, *, directory: Path | None = None) -> int:
+class Audience(Protocol):
+    """Somebody who watches in a browser."""
+
+    async def arrive(self) -> None:
+        """Wait until they are there."""
+        ...
+
+    async def leave(self) -> None:
+        """Wait until they have seen enough."""
+        ...
+
+
+Invite = Callable[[Executor], AbstractAsyncContextManager[Audience]]
+
+
+async def run_demo(console: Console, *, directory: Path | None = None, invite: Invite | None = None) -> int:
     """
     Tell the story.
 
     Args:
         directory: Where plan file and database stay afterwards; None: nowhere.
+        invite: Opens the doors to those who watch in a browser; then the story waits for them, and takes its time.
 
     Returns:
         0 when everything that was claimed was proven, 1 when not, 2 when the directory has a database already.
     """
-    narrator = Narrator(console)
+    narrator = Narrator(console, beat_seconds=None if invite is None else _WATCHED_BEAT_SECONDS)
     with ExitStack() as stack:
         if directory is None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchover-demo-")))
@@ -70,10 +91,18 @@ async def run_demo(console: Console, *, directory: Path | None = None) -> int:
                 console.print(f"{place / DATABASE} is there already; give the demo a new directory.", highlight=False)
                 return _USAGE
         try:
-            async with running_fleet(table_before()) as fleet:
-                (place / PLAN_FILE).write_text(plan_text(fleet), encoding="utf-8")
-                async with open_executor(f"sqlite:///{place / DATABASE}") as executor:
+            warm_up, attempts = (WARM_UP_SECONDS, ATTEMPTS) if invite is None else _WATCHED
+            async with running_fleet(table_before(), warm_up_seconds=warm_up) as fleet:
+                (place / PLAN_FILE).write_text(plan_text(fleet, attempts=attempts), encoding="utf-8")
+                async with open_executor(f"sqlite:///{place / DATABASE}") as executor, AsyncExitStack() as doors:
+                    audience = None if invite is None else await doors.enter_async_context(invite(executor))
+                    if audience is not None:
+                        await audience.arrive()
                     await _Story(narrator, fleet, executor, place / PLAN_FILE).tell()
+                    if audience is not None:
+                        _verdict(narrator, directory)
+                        await audience.leave()
+                        return 1 if narrator.failed else 0
         except (TimeoutError, ExecutorError, aiohttp.ClientError) as error:
             narrator.claim(holds=False, text=f"the demo runs to its end: {type(error).__name__}: {error}")
     return _verdict(narrator, directory)

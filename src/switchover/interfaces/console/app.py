@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from switchover.access import AccessControl
 from switchover.bootstrap import Executor
 from switchover.errors import StorageError
 from switchover.interfaces.console.actions import Actions
@@ -15,8 +16,32 @@ from switchover.interfaces.console.door import Door
 from switchover.interfaces.console.entrance import Entrance, SignInFirst
 from switchover.interfaces.console.pages import Pages
 from switchover.interfaces.console.rendering import static_file
+from switchover.interfaces.console.sessions import SessionDoor
 
 ROOT = "/console"
+
+
+def mount_console(app: FastAPI, executor: Executor, access: AccessControl, stopping: asyncio.Event) -> FastAPI:
+    """
+    Serve the console beside the API; what is given back has to be closed with ``close_console``.
+
+    Args:
+        stopping: Set when the server stops: live pages end then.
+    """
+    console = console_app(executor, SessionDoor(access, ROOT), stopping)
+
+    @app.get("/", include_in_schema=False)
+    @app.get(ROOT, include_in_schema=False)
+    async def start() -> Response:
+        return RedirectResponse(f"{ROOT}/plans", 303)
+
+    app.mount(ROOT, console)
+    return console
+
+
+async def close_console(console: FastAPI) -> None:
+    """Follow no plan any more."""
+    await console.state.aclose()
 
 
 def console_app(executor: Executor, door: Door, stopping: asyncio.Event, root: str = ROOT) -> FastAPI:

@@ -7,6 +7,7 @@ import typer
 from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.driving import Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.interfaces.cli.extras import need_server_extra
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.place import Place
 
@@ -31,12 +32,7 @@ def serve(
     ] = _GRACE_SECONDS,
 ) -> ExitCode:
     """Serve the HTTP API, and drive the store's tasks."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if missing:
-        message = f"serve needs the extra [server], and {missing[0]} is missing: pip install 'switchover[server]'"
-        raise CommandError(message, ExitCode.USAGE)
+    need_server_extra("serve")
     return run_async(_serve(place, host, port, grace, drive=not no_drive), drives=True)
 
 
