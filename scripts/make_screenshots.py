@@ -53,7 +53,10 @@ def stages(config: TenantDeployConfig) -> Sequence[TaskStage]:
 
 async def fill(executor: Executor) -> None:
     """One plan in full swing, and one that is through."""
-    for plan_id, first, last, name in ((99, 9_001, 9_012, "billing-green-canary"), (100, 1, TENANTS, "billing-green-w48")):
+    for plan_id, first, last, name in (
+        (99, 9_001, 9_012, "billing-green-canary"),
+        (100, 1, TENANTS, "billing-green-w48"),
+    ):
         configs = [
             {
                 "tenantId": f"tenant-{number:04}",

@@ -12,13 +12,14 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from switchover.access import AccessControl, LoginLimiter
 from switchover.adapters.clock import SystemClock
 from switchover.adapters.health import HttpHealthCheckClient
 from switchover.adapters.network import guarded_session
@@ -199,6 +200,25 @@ class Executor:
     async def driver(self) -> DriverInfo | None:
         """Who drives the store, or did last."""
         return await self.store.driver()
+
+    # Access
+
+    def access_control(self) -> AccessControl:
+        """Who may come in, as the store and the settings say."""
+        settings = self.settings
+        limiter = LoginLimiter(
+            clock=self.clock, attempts=settings.login_attempts, refill_seconds=settings.login_refill_seconds
+        )
+        return AccessControl(
+            store=self.store.access, clock=self.clock, limiter=limiter, session_seconds=settings.session_seconds
+        )
+
+    async def prune_access(self) -> int:
+        """Forget sessions that are over and old entries of the audit log; how many entries."""
+        now, days = self.clock.now(), self.settings.audit_retention_days
+        return await self.store.access.prune_access(
+            sessions_before=now, audit_before=None if days is None else now - timedelta(days=days)
+        )
 
     # Waiting and following
 

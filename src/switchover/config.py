@@ -75,6 +75,14 @@ class ExecutorSettings(BaseSettings):
         default=(),
         description="The stage catalogue for plans that bring none; same shape as `services:` of a plan file.",
     )
+    login_attempts: int = Field(
+        default=10, ge=0, description="Failed logins that one address may make at once; 0: no limit."
+    )
+    login_refill_seconds: float = Field(default=30.0, gt=0, description="After which an address may fail once more.")
+    session_seconds: float = Field(default=12 * 3600.0, ge=60, description="How long a login of the console lasts.")
+    audit_retention_days: int | None = Field(
+        default=None, ge=1, description="Entries of the audit log that are older are forgotten; none: never."
+    )
     plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
 
     @field_validator("endpoint_allow_list")

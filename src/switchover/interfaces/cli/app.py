@@ -11,6 +11,7 @@ from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import DEBUG_VARIABLE, guarded
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.verbs import (
+    access,
     braking,
     checking,
     controlling,
@@ -61,7 +62,7 @@ def common(
         raise typer.Exit(int(code))
 
 
-for module in (demonstrating, checking, running, reading, following, controlling, braking, serving, upkeep):
+for module in (demonstrating, checking, running, reading, following, controlling, braking, serving, access, upkeep):
     module.register(app)
 
 

@@ -39,12 +39,18 @@ class Place:
         store: URL of any store.
         config: Settings file.
         said: What was given on the command line, to be repeated in commands that a person is told to type.
+        reason: Why, for the audit log.
     """
 
     db: str | None = None
     store: str | None = None
     config: str | None = None
     said: tuple[str, ...] = ()
+    reason: str = ""
+
+    def because(self, reason: str) -> "Place":
+        """The same place, for a write that somebody has given this reason for."""
+        return replace(self, reason=reason)
 
     def refined(self, *, db: str | None, store: str | None, config: str | None) -> "Place":
         """What was given after the verb goes before what was given in front of it."""
@@ -135,7 +141,7 @@ class Place:
             create: Make the database when there is none; otherwise that is refused, so that a wrong path neither
                 makes an empty database nor answers from one.
         """
-        from switchover.bootstrap import make_store, open_executor
+        from switchover.bootstrap import local_actor, make_store, open_executor
 
         chosen = self.settings() if settings is None else settings
         store = make_store(self.url)
@@ -154,6 +160,7 @@ class Place:
         async with open_executor(
             self.url, settings=chosen, mode=mode, store=store, grace_seconds=grace_seconds
         ) as executor:
+            executor.facade = executor.facade.acting_as(local_actor("cli"), reason=self.reason)
             yield executor
 
 

@@ -13,16 +13,18 @@ from fastapi.routing import APIRoute
 from switchover._version import __version__
 from switchover.bootstrap import Executor
 from switchover.domain.wire import camel_case
-from switchover.interfaces.rest import problems
+from switchover.interfaces.rest import problems, refusals
 from switchover.interfaces.rest.guard import BEARER, guard
+from switchover.interfaces.rest.headers import SecurityHeaders
 from switchover.interfaces.rest.live import Streams
 from switchover.interfaces.rest.permissions import REQUIRED, AccessControl
+from switchover.interfaces.rest.routes import access as access_routes
 from switchover.interfaces.rest.routes import events, health, plans, tasks, tenants, verbs
 from switchover.interfaces.rest.streams import Patience
 
 PREFIX = "/api/v1"
 
-_ROUTERS = (plans.router, tasks.router, tenants.router, events.router, verbs.router)
+_ROUTERS = (plans.router, tasks.router, tenants.router, events.router, verbs.router, access_routes.router)
 
 
 def create_app(
@@ -56,7 +58,8 @@ def create_app(
     app.state.access = access
     app.state.patience = patience or Patience()
     app.state.streams = Streams(executor)
-    problems.install(app)
+    app.add_middleware(SecurityHeaders)
+    problems.install(app, refusals.note)
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(BEARER), Depends(guard)])
     for router in _ROUTERS:
         for route in router.routes:

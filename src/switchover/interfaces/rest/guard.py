@@ -24,11 +24,11 @@ async def guard(request: Request) -> Principal:
     route = request.scope["route"]
     access: AccessControl = request.app.state.access
     principal = await access.authenticate(_bearer(request), _remote(request))
+    request.state.principal = principal
     scope = REQUIRED[route.name]
     if not principal.may(scope):
         message = f"{principal.name} lacks the scope {scope}, which this call needs"
         raise ProblemError(HTTPStatus.FORBIDDEN, ErrorCode.SCOPE_MISSING, message, members={"scope": str(scope)})
-    request.state.principal = principal
     _check_query(request, route)
     return principal
 

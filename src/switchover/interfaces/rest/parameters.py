@@ -7,13 +7,17 @@ from typing import Annotated, cast
 
 from fastapi import Path, Query, Request
 
+from switchover.access.control import actor_of
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
+from switchover.domain.audit import Actor
 from switchover.domain.task import LARGEST_ID, TaskStatus
 from switchover.errors import ErrorCode
+from switchover.facade import DeploymentTaskFacade
 from switchover.interfaces.rest.problems import malformed
 
 MOST_ITEMS = 1_000
+REASON_HEADER = "X-Switchover-Reason"
 
 
 class View(StrEnum):
@@ -43,6 +47,18 @@ Statuses = Annotated[
 def executor_of(request: Request) -> Executor:
     """What is served."""
     return cast("Executor", request.app.state.executor)
+
+
+def actor_of_request(request: Request) -> Actor:
+    """Who calls, as the audit log knows them."""
+    client = request.client
+    return actor_of(principal_of(request), origin="" if client is None else client.host, via="api")
+
+
+def facade_of(request: Request) -> DeploymentTaskFacade:
+    """What carries requests out for whoever calls, with the reason of the header ``X-Switchover-Reason``."""
+    reason = request.headers.get(REASON_HEADER, "").encode("latin-1").decode("utf-8", "replace")
+    return executor_of(request).facade.acting_as(actor_of_request(request), reason=reason)
 
 
 def principal_of(request: Request) -> Principal:

@@ -49,6 +49,13 @@ REQUIRED: Mapping[str, Scope] = {
     "unhold_tenant": Scope.OPERATOR,
     "stop_line": Scope.OPERATOR,
     "start_line": Scope.OPERATOR,
+    "list_tokens": Scope.ADMIN,
+    "create_token": Scope.ADMIN,
+    "rotate_token": Scope.ADMIN,
+    "revoke_token": Scope.ADMIN,
+    "list_sessions": Scope.ADMIN,
+    "end_session": Scope.ADMIN,
+    "list_audit": Scope.ADMIN,
 }
 """By the route's name."""
 

@@ -5,7 +5,7 @@ Errors as RFC 9457 problem documents, with the codes that everything else has to
 has beside its failure (findings, refused tasks ...) is in the document under the result's own names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -160,16 +160,25 @@ def of_error(error: ExecutorError) -> ProblemError:
     return ProblemError(status, error.code, error.message)
 
 
-def install(app: FastAPI) -> None:
-    """Every error of every route ends as a problem document."""
+def install(app: FastAPI, note: Callable[[Request, ProblemError], Awaitable[None]]) -> None:
+    """
+    Every error of every route ends as a problem document.
+
+    Args:
+        note: Told of each one first.
+    """
 
     @app.exception_handler(ProblemError)
-    async def _problem(_request: Request, error: Exception) -> Response:
-        return cast("ProblemError", error).response()
+    async def _problem(request: Request, error: Exception) -> Response:
+        found = cast("ProblemError", error)
+        await note(request, found)
+        return found.response()
 
     @app.exception_handler(ExecutorError)
-    async def _executor_error(_request: Request, error: Exception) -> Response:
-        return of_error(cast("ExecutorError", error)).response()
+    async def _executor_error(request: Request, error: Exception) -> Response:
+        found = of_error(cast("ExecutorError", error))
+        await note(request, found)
+        return found.response()
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: Exception) -> Response:

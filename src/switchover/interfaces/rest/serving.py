@@ -9,6 +9,7 @@ ended before that, or they would keep it waiting.
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -57,6 +58,24 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
+def _tls(certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Never ask for a password: a server that waits for one at a terminal does not start.
+        context.load_cert_chain(certificate, key, password=_refuse_password)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        message = f"TLS: {certificate} and {key} cannot be used: {reason}; give a certificate and its key in PEM"
+        raise ExecutorError(message, code=ErrorCode.INVALID_FIELD) from error
+    return context
+
+
+def _refuse_password() -> str:
+    msg = "the key is encrypted, and this server asks for no password"
+    raise ValueError(msg)
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to whoever runs it, and says when it has started."""
 
@@ -73,12 +92,23 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: FastAPI, made: socket.socket, stopping: asyncio.Event, *, started: Callable[[], None]) -> None:
+async def serve(
+    app: FastAPI,
+    made: socket.socket,
+    stopping: asyncio.Event,
+    *,
+    started: Callable[[], None],
+    certificate: tuple[str, str] | None = None,
+) -> None:
     """
     Serve until ``stopping`` is set, and the connections have ended or had their time.
 
     Args:
         started: Called as soon as requests are answered.
+        certificate: Files with the certificate (and those up to the root) and its key; None: no TLS.
+
+    Raises:
+        ExecutorError: They cannot be used.
     """
     config = uvicorn.Config(
         app,
@@ -90,6 +120,9 @@ async def serve(app: FastAPI, made: socket.socket, stopping: asyncio.Event, *, s
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    config.load()
+    if certificate is not None:
+        config.ssl = _tls(*certificate)
     server = _Server(config, started)
     streams: Streams = app.state.streams
 

@@ -13,7 +13,7 @@ from switchover.interfaces.cli.app import app
 VERBS = {
     *("demo", "lint", "plan", "run", "get", "watch", "events", "explain", "history"),
     *("pause", "resume", "cancel", "retry", "rollback"),
-    *("hold", "unhold", "adopt", "stop-line", "start-line", "doctor", "export", "serve"),
+    *("hold", "unhold", "adopt", "stop-line", "start-line", "doctor", "export", "serve", "token", "audit"),
 }
 SHARED = {"--db", "--store", "--config", "--debug", "--output", "-o", "--help", "-h"}
 

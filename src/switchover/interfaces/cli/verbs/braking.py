@@ -11,7 +11,7 @@ from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.results import write_result
-from switchover.interfaces.cli.verbs.controlling import Plan, Tenant, operate, target_of
+from switchover.interfaces.cli.verbs.controlling import Plan, Tenant, Why, operate, target_of
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
@@ -40,10 +40,12 @@ def unhold(place: Place, tenant: OneTenant, reason: Reason, output: Output = For
     return _ask(place, output, lambda executor: executor.facade.unhold_tenant(tenant, reason))
 
 
-def adopt(place: Place, tenant: Tenant = None, plan: Plan = None, output: Output = Format.TABLE) -> ExitCode:
+def adopt(
+    place: Place, *, tenant: Tenant = None, plan: Plan = None, reason: Why = "", output: Output = Format.TABLE
+) -> ExitCode:
     """Lift generations above what the targets hold, for a database that is new or was restored."""
     target = target_of(tenant, plan)
-    return _ask(place, output, lambda executor: operate(executor, "adopt", target))
+    return _ask(place.because(reason), output, lambda executor: operate(executor, "adopt", target))
 
 
 def stop_line(place: Place, reason: Reason = _NO_REASON, output: Output = Format.TABLE) -> ExitCode:
@@ -52,9 +54,9 @@ def stop_line(place: Place, reason: Reason = _NO_REASON, output: Output = Format
     return _ask(place, output, lambda executor: executor.facade.stop_line(reason))
 
 
-def start_line(place: Place, output: Output = Format.TABLE) -> ExitCode:
+def start_line(place: Place, reason: Why = "", output: Output = Format.TABLE) -> ExitCode:
     """Let everything go on that the stop-line holds."""
-    return _ask(place, output, lambda executor: executor.facade.start_line())
+    return _ask(place.because(reason), output, lambda executor: executor.facade.start_line())
 
 
 def _check(reason: str) -> None:

@@ -33,6 +33,7 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Only record the request
 Wait = Annotated[
     bool, typer.Option("--wait", help="When another process drives: stay until what was asked for has come to rest.")
 ]
+Why = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it goes into the audit log.")]
 
 
 class Origin(StrEnum):
@@ -64,9 +65,11 @@ def register(app: typer.Typer) -> None:
         add_verb(app, function)
 
 
-def pause(place: Place, tenant: Tenant = None, plan: Plan = None, output: Output = Format.TABLE) -> ExitCode:
+def pause(
+    place: Place, *, tenant: Tenant = None, plan: Plan = None, reason: Why = "", output: Output = Format.TABLE
+) -> ExitCode:
     """Pause at the next stage boundary; what has not started is held at once."""
-    return _record(place, "pause", target_of(tenant, plan), output)
+    return _record(place.because(reason), "pause", target_of(tenant, plan), output)
 
 
 def cancel(
@@ -75,10 +78,11 @@ def cancel(
     tenant: Tenant = None,
     plan: Plan = None,
     task: Annotated[str | None, typer.Option("--task", metavar="ID", help="This task.")] = None,
+    reason: Why = "",
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Stop at the next stage boundary; what was switched stays, and can be rolled back."""
-    return _record(place, "cancel", target_of(tenant, plan, task), output)
+    return _record(place.because(reason), "cancel", target_of(tenant, plan, task), output)
 
 
 def resume(
@@ -89,10 +93,11 @@ def resume(
     no_wait: NoWait = False,
     wait: Wait = False,
     progress: ProgressOption = Progress.AUTO,
+    reason: Why = "",
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Go on after the last checkpoint, and drive the work when no other process does."""
-    request = _Request(place, "resume", target_of(tenant, plan), output, progress)
+    request = _Request(place.because(reason), "resume", target_of(tenant, plan), output, progress)
     return request.carry_out(wait=wait, no_wait=no_wait)
 
 
@@ -107,10 +112,13 @@ def retry(
     no_wait: NoWait = False,
     wait: Wait = False,
     progress: ProgressOption = Progress.AUTO,
+    reason: Why = "",
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Run failed tasks again, and drive the work when no other process does."""
-    request = _Request(place, "retry", target_of(tenant, plan), output, progress, origin is Origin.CHECKPOINT)
+    request = _Request(
+        place.because(reason), "retry", target_of(tenant, plan), output, progress, origin is Origin.CHECKPOINT
+    )
     return request.carry_out(wait=wait, no_wait=no_wait)
 
 
@@ -122,10 +130,11 @@ def rollback(
     no_wait: NoWait = False,
     wait: Wait = False,
     progress: ProgressOption = Progress.AUTO,
+    reason: Why = "",
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Restore what was effective before the switch, and drive the work when no other process does."""
-    request = _Request(place, "rollback", target_of(tenant, plan), output, progress)
+    request = _Request(place.because(reason), "rollback", target_of(tenant, plan), output, progress)
     return request.carry_out(wait=wait, no_wait=no_wait)
 
 

@@ -50,6 +50,7 @@ def run(
         bool, typer.Option("--new", help="Submit the file as a new plan although the same file was run before.")
     ] = False,
     progress: ProgressOption = Progress.AUTO,
+    reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it goes into the audit log.")] = "",
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Submit a plan, drive it with live progress, and exit when it has settled or paused."""
@@ -57,7 +58,7 @@ def run(
         raise CommandError("name a plan file, or with --plan a plan of the database: one of them", ExitCode.USAGE)
     if new and file is None:
         raise CommandError("--new goes with a plan file", ExitCode.USAGE)
-    return run_async(_run(place, file, plan, progress, output, new=new), drives=True)
+    return run_async(_run(place.because(reason), file, plan, progress, output, new=new), drives=True)
 
 
 async def _run(

@@ -1,6 +1,8 @@
 """serve: the HTTP API over a store, and the work that it asks for."""
 
-from typing import Annotated
+import asyncio
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +13,13 @@ from switchover.interfaces.cli.extras import need_server_extra
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.place import Place
 
+if TYPE_CHECKING:
+    from switchover.access import AccessControl
+    from switchover.bootstrap import Executor
+    from switchover.interfaces.rest.permissions import OpenAccess
+
 _GRACE_SECONDS = 30.0
+_FORGET_EVERY_SECONDS = 3600.0
 
 
 def register(app: typer.Typer) -> None:
@@ -30,32 +38,101 @@ def serve(
     grace: Annotated[
         float, typer.Option("--grace", min=0, metavar="SECONDS", help="How long running stages may take to end.")
     ] = _GRACE_SECONDS,
+    tls_cert: Annotated[
+        str | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM): serve HTTPS.")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="Its key (PEM).")] = None,
+    open_to_all: Annotated[
+        bool,
+        typer.Option("--open-to-all", help="No access control: whoever reaches it may do anything. Loopback only."),
+    ] = False,
 ) -> ExitCode:
     """Serve the HTTP API, and drive the store's tasks."""
     need_server_extra("serve")
-    return run_async(_serve(place, host, port, grace, drive=not no_drive), drives=True)
+    if (tls_cert is None) != (tls_key is None):
+        raise CommandError("--tls-cert and --tls-key go together: a certificate and its key", ExitCode.USAGE)
+    certificate = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
+    server = _Serving(place, host, port, grace, certificate, drives=not no_drive, open_to_all=open_to_all)
+    return run_async(_serve(server), drives=True)
 
 
-async def _serve(place: Place, host: str, port: int, grace: float, *, drive: bool) -> ExitCode:
-    from switchover.interfaces.rest.app import create_app
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What was given on the command line."""
+
+    place: Place
+    host: str
+    port: int
+    grace: float
+    certificate: tuple[str, str] | None
+    _: KW_ONLY
+    drives: bool
+    open_to_all: bool
+
+
+async def _access(executor: "Executor", *, open_to_all: bool) -> "AccessControl | OpenAccess":
+    """Who is let in; the first admin token is shown when there never was one."""
+    from switchover.bootstrap import local_actor
     from switchover.interfaces.rest.permissions import OpenAccess
+
+    if open_to_all:
+        return OpenAccess()
+    access = executor.access_control()
+    issued = await access.first_start(local_actor("cli"))
+    if issued is not None:
+        print(f"admin token, shown this once: {issued.secret}", flush=True)
+    return access
+
+
+async def _forget(executor: "Executor") -> None:
+    """Sessions that are over, and what the audit log is kept no longer for, once an hour."""
+    from contextlib import suppress
+
+    from switchover.errors import StorageError
+
+    while True:
+        with suppress(StorageError):  # the next hour will do
+            await executor.prune_access()
+        await executor.clock.sleep(_FORGET_EVERY_SECONDS)
+
+
+async def _serve(serving: _Serving) -> ExitCode:
+    from switchover.access import AccessControl
+    from switchover.interfaces.console.app import close_console, mount_console
+    from switchover.interfaces.rest.app import create_app
     from switchover.interfaces.rest.serving import is_loopback, listen
     from switchover.interfaces.rest.serving import serve as serve_app
 
-    if not is_loopback(host):
+    place, host = serving.place, serving.host
+    if serving.open_to_all and not is_loopback(host):
         raise CommandError(f"--host {host}: without access control only loopback addresses are served", ExitCode.USAGE)
-    made = listen(host, port)
+    made = listen(host, serving.port)
     address, bound = made.getsockname()[:2]
-    url = f"http://{f'[{address}]' if ':' in address else address}:{bound}"
+    scheme = "http" if serving.certificate is None else "https"
+    url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{bound}"
     with Interrupts() as interrupts:
-        async with place.open("drive" if drive else "read", create=True, grace_seconds=grace) as executor:
+        async with place.open(
+            "drive" if serving.drives else "read", create=True, grace_seconds=serving.grace
+        ) as executor:
             interrupts.attended = True
 
             def started() -> None:
                 doing = "driving" if executor.driving else "not driving"
                 print(f"serving {place.url} at {url}, {doing} its tasks; Ctrl-C stops", flush=True)
 
-            await serve_app(create_app(executor, OpenAccess()), made, interrupts.first, started=started)
+            access = await _access(executor, open_to_all=serving.open_to_all)
+            app = create_app(executor, access)
+            keeping = asyncio.ensure_future(_forget(executor))
+            # The console is for people who sign in with a token; without tokens there is none.
+            console = (
+                mount_console(app, executor, access, interrupts.first) if isinstance(access, AccessControl) else None
+            )
+            try:
+                await serve_app(app, made, interrupts.first, started=started, certificate=serving.certificate)
+            finally:
+                keeping.cancel()
+                if console is not None:
+                    await close_console(console)
             print("stopping: running stages are brought to their end; Ctrl-C again stops at once", flush=True)
             interrupts.attended = False
             if interrupts.second.is_set():

@@ -22,6 +22,7 @@ from switchover.interfaces.rest.parameters import (
     View,
     behind,
     executor_of,
+    facade_of,
     page,
     principal_of,
 )
@@ -72,7 +73,7 @@ async def create_plan(request: Request, idempotency_key: IdempotencyKey = None) 
     if idempotency_key is not None and not idempotency_key.strip():
         raise malformed(ErrorCode.INVALID_PARAMETER, "Idempotency-Key is blank; leave it out, or give one")
     plan_file = await plan_of(request)
-    result = await executor_of(request).facade.create_switch_task(
+    result = await facade_of(request).create_switch_task(
         plan_file.configs,
         options=plan_file.options,
         metadata=plan_file.metadata,

@@ -11,7 +11,7 @@ from switchover.domain.task import TargetType
 from switchover.errors import ErrorCode
 from switchover.interfaces.rest.answers import answer
 from switchover.interfaces.rest.bodies import read_object, reason_of
-from switchover.interfaces.rest.parameters import PlanNumber, TaskText, TenantText, executor_of, principal_of
+from switchover.interfaces.rest.parameters import PlanNumber, TaskText, TenantText, executor_of, facade_of, principal_of
 from switchover.interfaces.rest.problems import malformed, refused_operation
 from switchover.interfaces.rest.reach import check_everyone, check_plan, check_tenant
 from switchover.interfaces.rest.routes.tasks import known_task
@@ -50,7 +50,7 @@ class _Verb:
         if not isinstance(from_checkpoint, bool):
             message = "fromCheckpoint must be true (go on after the last stage that is done) or false (every stage)"
             raise malformed(ErrorCode.INVALID_FIELD, message, field="fromCheckpoint")
-        result = await executor_of(request).facade.operate(
+        result = await facade_of(request).operate(
             OperationRequest(
                 verb=self.verb,
                 target_type=self.target_type,
