@@ -18,13 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks import postgres
 from benchmarks.workloads import Workload
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SCRATCH = ROOT / "build" / "bench"
-DBOS_ENVIRONMENT = ROOT / "build" / "bench-dbos"
 DBOS_VERSION = "3.4.0"
+PROCRASTINATE_VERSION = "3.10.0"
 
 Figures = dict[str, Any]
 
@@ -138,38 +139,80 @@ class RawCommits:
             return answer_of(start(sys.executable, HERE / "floor.py", "commits", database, str(commits)))
 
 
-class Dbos:
-    """DBOS Transact on SQLite, in an environment of its own that is made when it is missing."""
+class Ideal:
+    """asyncio alone, with the same waits."""
 
-    name = "dbos"
+    name = "ideal"
+
+    def run(self, workload: Workload) -> Figures:
+        """Wait, and nothing else."""
+        numbers = (workload.tasks, workload.stages, workload.steps, workload.running, workload.step_seconds)
+        return answer_of(start(sys.executable, HERE / "ideal.py", *map(str, numbers)))
+
+
+class Environment:
+    """A virtual environment for a peer, made when it is missing; what it holds is pinned by its name."""
+
+    def __init__(self, name: str, *requirements: str) -> None:
+        self._folder = ROOT / "build" / f"bench-{name}"
+        self._requirements = requirements
+        self._mark = self._folder / "+".join(requirements)
 
     @property
     def python(self) -> Path:
-        """Of its environment."""
-        return DBOS_ENVIRONMENT / "bin" / "python"
+        """Its interpreter."""
+        return self._folder / "bin" / "python"
 
     @property
     def is_ready(self) -> bool:
-        """The environment exists, with the version that results are compared with."""
-        return (DBOS_ENVIRONMENT / f"dbos-{DBOS_VERSION}").exists()
+        """It exists, with the version that results are compared with."""
+        return self._mark.exists()
 
     def prepare(self) -> None:
-        """Make the environment."""
+        """Make it."""
         if self.is_ready:
             return
-        print(f"installing dbos {DBOS_VERSION} for the comparison ...", flush=True)
-        shutil.rmtree(DBOS_ENVIRONMENT, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", DBOS_ENVIRONMENT], check=True)
+        print(f"installing {' '.join(self._requirements)} for the comparison ...", flush=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", self._folder], check=True)
         pip = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, f"dbos=={DBOS_VERSION}"], check=True)
-        (DBOS_ENVIRONMENT / f"dbos-{DBOS_VERSION}").touch()
+        subprocess.run([*pip, *self._requirements], check=True)
+        self._mark.touch()
+
+
+class Dbos:
+    """DBOS Transact on SQLite."""
+
+    name = "dbos"
+
+    def __init__(self) -> None:
+        self.environment = Environment("dbos", f"dbos=={DBOS_VERSION}")
 
     def run(self, workload: Workload) -> Figures:
         """Enqueue and run."""
         numbers = (workload.tasks, workload.stages, workload.steps, workload.running)
         program = HERE / "peers" / "dbos_peer.py"
         with new_database() as database:
-            return answer_of(start(self.python, program, database, *map(str, numbers)))
+            return answer_of(start(self.environment.python, program, database, *map(str, numbers)))
+
+
+class Procrastinate:
+    """Procrastinate on a private PostgreSQL, which is started for each run and is empty then."""
+
+    name = "procrastinate"
+
+    def __init__(self) -> None:
+        self.environment = Environment(
+            "procrastinate", f"procrastinate=={PROCRASTINATE_VERSION}", "psycopg[binary,pool]>=3.2"
+        )
+
+    def run(self, workload: Workload) -> Figures:
+        """Defer and run."""
+        numbers = (workload.tasks, workload.stages, workload.steps, workload.running)
+        program = HERE / "peers" / "procrastinate_peer.py"
+        SCRATCH.mkdir(parents=True, exist_ok=True)
+        with postgres.private_server(SCRATCH) as dsn:
+            return answer_of(start(self.environment.python, program, dsn, *map(str, numbers)))
 
 
 _VALUE = {

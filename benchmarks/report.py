@@ -1,7 +1,7 @@
 """
 What the samples say: one row per promise, with the bar it has to reach.
 
-    python -m benchmarks.report             writes the table of the newest stored result into README.md
+    python -m benchmarks.report             puts the newest stored result into README.md, and draws its picture
     python -m benchmarks.report --check     fails when README.md says something else
 
 A ratio is made of two runs that followed each other in one sitting; what is shown is the median of all such pairs.
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import SLOTS
+from benchmarks import plot
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 README = HERE / "README.md"
+PICTURE = RESULTS / "sizes.svg"
 BEGIN = "<!-- written by benchmarks/report.py: begin -->"
 END = "<!-- end -->"
 
@@ -65,6 +66,11 @@ def _rates(run: str, other: str) -> Callable[[Round], float]:
     return lambda r: _rate(r, run) / _rate(r, other)
 
 
+def _accepted_and_run(run: str, peer: str) -> Callable[[Round], float]:
+    """Like ``_rates``, with the time in which the plan was accepted: the peers' time has their enqueueing in it."""
+    return lambda r: r[run]["tasks"] / (r[run]["create_seconds"] + r[run]["run_seconds"]) / _rate(r, peer)
+
+
 def _figure(run: str, name: str, scale: float = 1.0) -> Callable[[Round], float]:
     return lambda r: r[run][name] / scale
 
@@ -86,23 +92,26 @@ def _per_waiting_task(r: Round) -> float:
     return float((more["resident_bytes"] - less["resident_bytes"]) / (more["tasks"] - less["tasks"]) / 1000)
 
 
-def _against_ideal(r: Round) -> float:
-    run = r["switchover slots"]
-    return float(run["run_seconds"] / (run["tasks"] / run["running"] * SLOTS.stages * SLOTS.steps * SLOTS.step_seconds))
-
-
 FLOOR = "of the floor"
 
 ROWS: Sequence[Row] = (
     Row("tasks/s, 1,000 tasks", "embedded", _rates("switchover 1000", "floor 1000"), FLOOR, True, 1 / 3, 1 / 6),
     Row("tasks/s, 20,000 tasks", "embedded", _rates("switchover 20000", "floor 20000"), FLOOR, True, 1 / 3, 1 / 6),
-    Row("tasks/s, 100,000 tasks", "large", _rates("switchover 100000", "floor 100000"), FLOOR, True, 1 / 3, 1 / 6),
-    Row("tasks/s against DBOS on SQLite", "embedded", _rates("switchover 20000", "dbos"), "×", True, 30, 15),
-    Row("CPU of a stage", "embedded", _cpu("switchover 20000", "floor 20000"), "× floor", False, 3),
-    Row("100,000 against 1,000 tasks/s", "large", _rates("switchover 100000", "switchover 1000"), "×", True, 0.8),
-    Row("100,000 tenants accepted", "large", _figure("switchover 100000", "create_seconds"), "s", False, 10),
+    Row("tasks/s, 100,000 tasks", "sizes", _rates("switchover 100000", "floor 100000"), FLOOR, True, 1 / 3, 1 / 6),
+    Row("tasks/s against DBOS on SQLite", "embedded", _accepted_and_run("switchover 20000", "dbos"), "×", True, 30, 15),
     Row(
-        "peak memory while 100,000 run", "large", _figure("switchover 100000", "peak_bytes", MILLION), "MB", False, 150
+        "tasks/s against Procrastinate on PostgreSQL",
+        "embedded",
+        _accepted_and_run("switchover 20000", "procrastinate"),
+        "×",
+        True,
+        10,
+    ),
+    Row("CPU of a stage", "embedded", _cpu("switchover 20000", "floor 20000"), "× floor", False, 3),
+    Row("100,000 against 1,000 tasks/s", "sizes", _rates("switchover 100000", "switchover 1000"), "×", True, 0.8),
+    Row("100,000 tenants accepted", "sizes", _figure("switchover 100000", "create_seconds"), "s", False, 10),
+    Row(
+        "peak memory while 100,000 run", "sizes", _figure("switchover 100000", "peak_bytes", MILLION), "MB", False, 150
     ),
     Row(
         "the same, in a new process",
@@ -112,7 +121,7 @@ ROWS: Sequence[Row] = (
         False,
         150,
     ),
-    Row("database, a task", "large", _figure("switchover 100000", "database_bytes_per_task", 1000), "KB", False, 4.6),
+    Row("database, a task", "sizes", _figure("switchover 100000", "database_bytes_per_task", 1000), "KB", False, 4.6),
     Row(
         "kill -9 of 100,000 half done: first task runs",
         "restart",
@@ -130,7 +139,14 @@ ROWS: Sequence[Row] = (
         False,
         2,
     ),
-    Row("stages of 100 ms, 1,000 running: wall", "waiting", _against_ideal, "× ideal", False, 1.05),
+    Row(
+        "stages of 100 ms, 1,000 running: wall",
+        "waiting",
+        _wall("switchover slots", "ideal slots"),
+        "× ideal",
+        False,
+        1.05,
+    ),
     Row(
         "20,000 at once in a wait of 0.5 s: wall",
         "waiting",
@@ -142,6 +158,14 @@ ROWS: Sequence[Row] = (
     Row("… memory", "waiting", _peak("switchover waits"), "MB", False, 250),
     Row("a task between two polls", "waiting", _per_waiting_task, "KB", False, 4.5),
     Row("real HTTP steps: stages/s", "http", _rates("switchover http", "bare client"), "of the bare client", True, 0.7),
+    Row(
+        "an event to 1,000 subscribers, the slowest in a hundred",
+        "subscribers",
+        _figure("switchover subscribers", "event_seconds", 1 / 1000),
+        "ms",
+        False,
+        50,
+    ),
     Row("`switchover --version`", "version", _figure("switchover version", "run_seconds"), "s", False, 0.3),
 )
 
@@ -150,9 +174,11 @@ RATES: Sequence[tuple[str, str, str]] = (
     ("Switchover, 1,000 tasks", "embedded", "switchover 1000"),
     ("floor, 20,000 tasks", "embedded", "floor 20000"),
     ("Switchover, 20,000 tasks", "embedded", "switchover 20000"),
-    ("floor, 100,000 tasks", "large", "floor 100000"),
-    ("Switchover, 100,000 tasks", "large", "switchover 100000"),
+    ("floor, 100,000 tasks", "sizes", "floor 100000"),
+    ("Switchover, 100,000 tasks", "sizes", "switchover 100000"),
     ("DBOS on SQLite", "embedded", "dbos"),
+    ("Procrastinate on PostgreSQL (CPU without the server)", "embedded", "procrastinate"),
+    ("asyncio alone, 1,000 running, stages of 100 ms", "waiting", "ideal slots"),
     ("floor, 1,000 running, stages of 100 ms", "waiting", "floor slots"),
     ("Switchover, 1,000 running, stages of 100 ms", "waiting", "switchover slots"),
     ("floor, 20,000 waiting at once", "waiting", "floor waits"),
@@ -175,7 +201,7 @@ def values_of(row: Row, result: Mapping[str, Any]) -> list[float]:
         try:
             values.append(row.value(round_))
         except KeyError:
-            continue  # DBOS is not in every round
+            continue  # peers are not in every round
     return values
 
 
@@ -225,6 +251,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     paragraphs = [
         _introduction(result),
         _table(("what", "measured", "from – to", "first bar", "the design's bar"), lines_of(result)),
+        "Plans of different sizes (dashed: what the design promises):",
+        "![Throughput, memory and latency against the number of tasks in a plan](results/sizes.svg)",
         "The runs behind the ratios (medians; CPU of all threads, a stage):",
         _table(("run", "wall", "tasks/s", "CPU"), rates_of(result)),
         "When each part was measured, and how busy the machine was with other work before it:",
@@ -282,9 +310,14 @@ def main() -> None:
     if result is None:
         sys.exit("no result is stored; run `make bench` first")
     wanted = written(readme, result)
-    if "--check" in sys.argv and wanted != readme:
-        sys.exit("benchmarks/README.md does not show the newest result; run `python -m benchmarks.report`")
+    picture = plot.draw(rounds_of(result, "sizes"))
+    if "--check" in sys.argv:
+        drawn = PICTURE.read_text(encoding="utf-8") if PICTURE.exists() else ""
+        if wanted != readme or drawn != picture:
+            sys.exit("benchmarks/README.md does not show the newest result; run `python -m benchmarks.report`")
+        return
     README.write_text(wanted, encoding="utf-8")
+    PICTURE.write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
+from benchmarks import postgres, report
 from benchmarks.backends import (
     ROOT,
     Backend,
@@ -31,6 +31,8 @@ from benchmarks.backends import (
     Figures,
     Floor,
     HttpSwitchover,
+    Ideal,
+    Procrastinate,
     RawCommits,
     Switchover,
     Version,
@@ -42,7 +44,9 @@ from benchmarks.workloads import (
     HTTP,
     HUNDRED_THOUSAND,
     POLLS,
+    SIZES,
     SLOTS,
+    SUBSCRIBED,
     THOUSAND,
     TWENTY_THOUSAND,
     WAITS,
@@ -51,6 +55,7 @@ from benchmarks.workloads import (
 
 _QUICK_TASKS = 100
 _DBOS_TASKS = 500
+_PROCRASTINATE_TASKS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,6 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
 
     floor, switchover = Floor(), Switchover()
     thousand, twenty, hundred = fit(THOUSAND), fit(TWENTY_THOUSAND), fit(HUNDRED_THOUSAND)
-    dbos = Dbos()
-    peer: tuple[Run, ...] = ()
-    if not quick:
-        dbos.prepare()
-    if dbos.is_ready:
-        peer = (Run("dbos", thousand.smaller(_DBOS_TASKS), dbos.run),)
     yield Section(
         "embedded",
         1 if quick else 5,
@@ -107,7 +106,7 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
             by(switchover, "1000", thousand),
             by(floor, "20000", twenty),
             by(switchover, "20000", twenty),
-            *peer,
+            *peers(quick=quick),
         ),
     )
     yield Section(
@@ -121,6 +120,7 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
         (
             by(floor, "slots", fit(SLOTS)),
             by(switchover, "slots", fit(SLOTS)),
+            by(Ideal(), "slots", fit(SLOTS)),
             by(floor, "waits", fit(WAITS)),
             by(switchover, "waits", fit(WAITS)),
             Run("switchover few polls", fit(FEW_POLLS).smaller(_QUICK_TASKS // 2) if quick else FEW_POLLS, _waiting),
@@ -136,11 +136,40 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
     nothing = fit(ALONE)  # a version is printed, whatever the workload
     yield Section("version", 3 if quick else 10, (by(EmptyPython(), "", nothing), by(Version(), "version", nothing)))
     yield Section(
-        "large",
+        "subscribers",
         1 if quick else 3,
-        (by(switchover, "1000", thousand), by(floor, "100000", hundred), by(switchover, "100000", hundred)),
+        (Run("switchover subscribers", SUBSCRIBED.smaller(8) if quick else SUBSCRIBED, _subscribers),),
     )
+    yield Section("sizes", 1 if quick else 2, tuple(run for size in SIZES for run in _of_size(fit(size), size.tasks)))
     yield Section("restart", 1 if quick else 3, (Run("switchover restarted", hundred, switchover.run_killed),))
+
+
+def peers(*, quick: bool) -> tuple[Run, ...]:
+    """The peers that can run here. They get fewer tasks, because they are slower."""
+    runs: list[Run] = []
+    dbos, procrastinate = Dbos(), Procrastinate()
+    if not quick:
+        dbos.environment.prepare()
+        if postgres.programs() is not None:
+            procrastinate.environment.prepare()
+    if dbos.environment.is_ready:
+        runs.append(Run("dbos", replace(THOUSAND, tasks=_QUICK_TASKS if quick else _DBOS_TASKS), dbos.run))
+    if procrastinate.environment.is_ready and postgres.programs() is not None:
+        tasks = _QUICK_TASKS if quick else _PROCRASTINATE_TASKS
+        runs.append(Run("procrastinate", replace(THOUSAND, tasks=tasks), procrastinate.run))
+    return tuple(runs)
+
+
+def _of_size(workload: Workload, tasks: int) -> tuple[Run, Run]:
+    return by(Floor(), str(tasks), workload), Run(f"switchover {tasks}", workload, _with_gaps)
+
+
+def _with_gaps(workload: Workload) -> Figures:
+    return Switchover().run(workload, gaps=True)
+
+
+def _subscribers(workload: Workload) -> Figures:
+    return Switchover().run(workload, do="subscribers")
 
 
 def _alone(workload: Workload) -> Figures:

@@ -5,7 +5,9 @@ The program that is measured: one workload on Switchover, in a process of its ow
 
 ``do``: ``create`` records the plan and runs nothing; ``run`` drives what is in the database until it is settled;
 ``whole`` is both in one process; ``alone`` is ``whole`` with one task at a time, and times the gap between two stages;
-``waiting`` is ``run`` up to the moment when every task waits for its next poll. Prints one line: ``RESULT`` and JSON.
+``waiting`` is ``run`` up to the moment when every task waits for its next poll; ``subscribers`` is ``whole`` with a
+thousand subscribers, and times how long events take to reach them; ``gaps`` in the order times the way from stage to
+stage for all tasks of ``whole``. Prints one line: ``RESULT`` and JSON.
 """
 
 import asyncio
@@ -40,6 +42,7 @@ class Probe:
     started_at: list[float] = field(default_factory=list[float])
     ended_at: float | None = None
     gaps: list[float] = field(default_factory=list[float])
+    ends: dict[str, float] = field(default_factory=dict[str, float])
     polled: int = 0
     enough_polls: int = 0
     all_polled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,6 +99,34 @@ class GapEnd:
         self.probe.ended_at = time.perf_counter()
 
 
+@dataclass(frozen=True, slots=True)
+class AnyGapStart:
+    """Notes how long ago the stage before of the same task ended."""
+
+    name: str
+    probe: Probe
+
+    async def execute(self, context: TaskRuntimeContext) -> None:
+        ended_at = self.probe.ends.pop(context.task_id, None)
+        if ended_at is not None:
+            self.probe.gaps.append(time.perf_counter() - ended_at)
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyGapEnd:
+    """Notes when the work of one task's stage was done."""
+
+    name: str
+    probe: Probe
+    last: bool
+
+    async def execute(self, context: TaskRuntimeContext) -> None:
+        await asyncio.sleep(0)
+        if not self.last:
+            self.probe.ends[context.task_id] = time.perf_counter()
+
+
 @dataclass(slots=True)
 class NotYet:
     """A health client to which every instance says that it still has the old version."""
@@ -111,6 +142,10 @@ class NotYet:
 
 Stages = Sequence[CompositeServiceStage]
 
+CREATION_EVENTS = 2
+"""Of each task, in every new plan."""
+PLAN_ENDS = {"PlanCompleted", "PlanFailed"}
+
 
 def stages_of(order: dict[str, Any], workload: Workload, probe: Probe) -> Stages:
     """The stages that every task of the workload has."""
@@ -123,6 +158,15 @@ def stages_of(order: dict[str, Any], workload: Workload, probe: Probe) -> Stages
     if order["do"] == "waiting":
         return [CompositeServiceStage(f"stage-{i}", [HealthCheckStep(interval="1h")]) for i in numbers]
     seconds = workload.step_seconds
+    if order.get("gaps"):
+        middle = [Step(f"step-{i}", seconds) for i in range(2, workload.steps)]
+        return [
+            CompositeServiceStage(
+                f"stage-{i}",
+                [AnyGapStart("start", probe), *middle, AnyGapEnd("end", probe, last=i == workload.stages)],
+            )
+            for i in numbers
+        ]
     rest = [Step(f"step-{i}", seconds) for i in range(2, workload.steps + 1)]
     first = FirstStep("step-1", seconds, probe, workload.running) if order["do"] == "run" else Step("step-1", seconds)
     return [CompositeServiceStage(f"stage-{i}", [first, *rest]) for i in numbers]
@@ -197,16 +241,70 @@ async def measure(order: dict[str, Any]) -> dict[str, Any]:
             os._exit(0)  # nobody waits for twenty thousand polls to end
         if order.get("announce_half"):
             await announce_half(executor, plan_id, workload.tasks)
+        subscribers = (
+            asyncio.ensure_future(delays_of_events(executor, plan_id, workload.tasks))
+            if order["do"] == "subscribers"
+            else None
+        )
         began, cpu = time.perf_counter(), time.process_time()
         settled = await executor.wait_for_plan(plan_id)
         result["run_seconds"], result["cpu_seconds"] = time.perf_counter() - began, time.process_time() - cpu
         result["peak_bytes"] = peak_bytes()
         result["status"] = str(settled.status)
+        if subscribers is not None:
+            result["event_seconds"] = worst_of_a_hundred(await subscribers)
     if probe.started_at:
         result["first_start_at"], result["all_started_at"] = probe.started_at[0], probe.started_at[-1]
     if probe.gaps:
         result["gap_seconds"] = statistics.median(probe.gaps)
+        result["slow_gap_seconds"] = worst_of_a_hundred(probe.gaps)
     return result
+
+
+def worst_of_a_hundred(values: list[float]) -> float:
+    """The 99th percentile."""
+    return sorted(values)[len(values) * 99 // 100]
+
+
+SUBSCRIBERS = 1_000
+SLOW_SUBSCRIBERS = 10
+
+
+async def delays_of_events(executor: Executor, plan_id: int, tasks: int) -> list[float]:
+    """
+    How long each event took to each subscriber, from the instant that it tells of: its commit is in it.
+
+    What happened before everybody was there is history, and does not count. Ten more subscribers take a second for
+    each event, and should be nobody's concern.
+    """
+    delays: list[float] = []
+    behind = SUBSCRIBERS
+    all_there_at = float("inf")
+
+    async def subscribe() -> None:
+        nonlocal behind, all_there_at
+        first = True
+        async for event in executor.events(plan_id, tasks * CREATION_EVENTS):
+            told_at = event.timestamp.timestamp()
+            if first:
+                first, behind = False, behind - 1
+                if not behind:
+                    all_there_at = time.time()
+            elif told_at > all_there_at:
+                delays.append(time.time() - told_at)
+            if event.type in PLAN_ENDS:
+                return
+
+    async def dawdle() -> None:
+        async for _ in executor.events(plan_id):
+            await asyncio.sleep(1.0)
+
+    slow = [asyncio.ensure_future(dawdle()) for _ in range(SLOW_SUBSCRIBERS)]
+    await asyncio.gather(*(subscribe() for _ in range(SUBSCRIBERS)))
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    return delays
 
 
 async def announce_half(executor: Executor, plan_id: int, tasks: int) -> None:

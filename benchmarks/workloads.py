@@ -37,10 +37,12 @@ class Workload:
 THOUSAND = Workload(name="1,000 tasks", tasks=1_000)
 TWENTY_THOUSAND = Workload(name="20,000 tasks", tasks=20_000)
 HUNDRED_THOUSAND = Workload(name="100,000 tasks", tasks=100_000)
+SIZES = tuple(Workload(name=f"{tasks:,} tasks", tasks=tasks) for tasks in (1_000, 3_000, 10_000, 30_000, 100_000))
 
 SLOTS = Workload(name="1,000 running, stages of 100 ms", tasks=10_000, steps=1, running=1_000, step_seconds=0.1)
 WAITS = Workload(name="20,000 waiting at once", tasks=20_000, steps=1, running=20_000, step_seconds=0.5)
 ALONE = Workload(name="one task alone", tasks=300, running=1)
 POLLS = Workload(name="tasks between two polls", tasks=20_000, stages=1, steps=1, running=20_000)
 FEW_POLLS = replace(POLLS, name="few tasks between two polls", tasks=2_000, running=2_000)
+SUBSCRIBED = Workload(name="1,000 subscribers", tasks=40, steps=1, running=2, step_seconds=0.1)
 HTTP = Workload(name="real HTTP steps", tasks=2_000)
