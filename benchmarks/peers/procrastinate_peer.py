@@ -82,7 +82,7 @@ async def main() -> None:
         worker = asyncio.ensure_future(
             app.run_worker_async(queues=["plan"], concurrency=running, wait=True, install_signal_handlers=False)
         )
-        while len(ended) < tasks or await unfinished():  # noqa: ASYNC110  # asking it more often would slow it down
+        while len(ended) < tasks or await unfinished():  # asking it more often would slow it down
             await asyncio.sleep(0.05)
             if worker.done():
                 await worker
