@@ -24,19 +24,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """
-    Mark what uses the server, so that ``-m "not redis"`` needs no list.
-
-    The long campaigns (``crash``) run when they are asked for.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the server, so that ``-m "not redis"`` needs no list."""
     for item in items:
         if "redis_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.redis)
-    if "crash" not in config.option.markexpr:
-        long = [item for item in items if item.get_closest_marker("crash") is not None]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """
 Files that were damaged after their process was killed: refused, told with the next move, or harmless.
 
-Never less than what was acknowledged. ``make crash`` tries very many; docs/explanation/crashes.md has the table.
+Never less than what was acknowledged. ``make damage`` tries very many; docs/explanation/crashes.md has the table.
 """
 
 import shutil
