@@ -41,11 +41,12 @@ from switchover.domain.task import (
     TenantId,
 )
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo
-from switchover.errors import StoreConflictError, StoreUnavailableError
+from switchover.errors import StoreConflictError
 from switchover.facade import DeploymentTaskFacade
 from switchover.spi import AppendAudit, CommitResult, DriverLease, Entry, ExecutionStore, TenantRecord
 from switchover.stages.service import CompositeServiceStage
 from switchover.testing.clock import ManualClock
+from switchover.testing.fakes import FaultyStore
 
 ANY = "*"
 """Every tenant, or every stage."""
@@ -198,7 +199,7 @@ class _ScriptedStep:
         return self.script.held.get(config.tenant_id, 0)
 
 
-# --- a store that can be slow, away or cut off ----------------------------------------------------------------------
+# --- a store that can be away or cut off -----------------------------------------------------------------------------
 
 
 def _changes_something(entry: Entry) -> bool:
@@ -206,37 +207,25 @@ def _changes_something(entry: Entry) -> bool:
     return more or bool(entry.new_plan or entry.plans or entry.tasks or entry.events)
 
 
-class FragileStore:
+class FragileStore(FaultyStore):
     """
-    Another store, with commits under a test's control; everything else goes straight through.
+    A ``FaultyStore`` that remembers what was committed, holds commits back, and can lose its power.
 
     Attributes:
         entries: Every entry that was committed, in order.
-        commits: How many commits succeeded.
-        attempts: How many were tried.
         changing: How many of the attempts would have changed more than the audit log.
-        refuse_next: So many commits find the store away.
-        away_at: The commit after so many finds the store away, three times.
-        mute_at: The commit after so many is durable, but the answer is lost.
         cut_off_after: After so many commits no other succeeds.
         after_commit: Called when a commit is durable and nobody has been told; may look at the store.
     """
 
     def __init__(self, inner: ExecutionStore) -> None:
-        self.inner = inner
+        super().__init__(inner=inner)
+        self.after = lambda number, batch: self.entries.extend(batch)
         self.entries: list[Entry] = []
-        self.commits = 0
-        self.attempts = 0
         self.changing = 0
-        self.refuse_next = 0
-        self.away_at: int | None = None
-        self.mute_at: int | None = None
         self.cut_off_after: int | None = None
         self.after_commit: Callable[[], Awaitable[None]] | None = None
         self._gate: asyncio.Event | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
     def hold(self) -> None:
         """Commits wait until ``let_go``."""
@@ -253,29 +242,15 @@ class FragileStore:
         self.cut_off_after = self.commits
 
     async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
-        self.attempts += 1
         self.changing += any(map(_changes_something, batch))
         while self._gate is not None:
             await self._gate.wait()
         if self.cut_off_after is not None and self.commits >= self.cut_off_after:
             message = "the power failed"
             raise StoreConflictError(message)
-        if self.away_at == self.commits:
-            self.away_at = None
-            self.refuse_next = 3
-        if self.refuse_next:
-            self.refuse_next -= 1
-            message = "the store is away for now"
-            raise StoreUnavailableError(message)
-        result = await self.inner.commit(lease, batch)
-        self.commits += 1
-        self.entries.extend(batch)
+        result = await super().commit(lease, batch)
         if self.after_commit is not None:
             await self.after_commit()
-        if self.mute_at == self.commits - 1:
-            self.mute_at = None
-            message = "the answer was lost"
-            raise StoreUnavailableError(message)
         return result
 
 
@@ -343,7 +318,7 @@ class Rig:
                 clock=self.clock,
                 grace_seconds=0,
                 mode=self.mode,
-                store=cast("ExecutionStore", self.store),
+                store=self.store,
             )
         )
 

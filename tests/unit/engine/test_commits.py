@@ -1,7 +1,6 @@
 """What waits for a commit, and what happens to it when somebody else gives up waiting."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
@@ -9,7 +8,7 @@ from switchover.adapters.stores.memory import MemoryExecutionStore
 from switchover.engine.commits import GroupCommit
 from switchover.engine.records import Residents
 from switchover.errors import StorageError, StoreConflictError
-from switchover.spi import Entry, ExecutionStore
+from switchover.spi import Entry
 from switchover.testing.clock import ManualClock
 from tests.support.harness import FragileStore
 
@@ -19,7 +18,7 @@ async def _commits(store: FragileStore) -> GroupCommit:
     lease = await store.inner.acquire_driver("a test")
     assert lease is not None
     return GroupCommit(
-        store=cast("ExecutionStore", store),
+        store=store,
         lease=lease,
         clock=ManualClock(),
         residents=Residents(store.inner),

@@ -6,6 +6,7 @@ import pytest
 
 from switchover.domain.plan import PlanStatus
 from switchover.errors import StoreConflictError, StoreUnavailableError
+from switchover.testing.faults import Fault
 from tests.support.harness import Rig, open_rig
 
 
@@ -35,10 +36,10 @@ async def test_a_lost_answer_at_any_commit_changes_nothing(store: str, tmp_path:
         wanted = await _life(rig)
     for number in range(100):
         async with open_rig("A", "B", url=url(str(number))) as rig:
-            rig.store.mute_at = number
+            rig.store.faults[number + 1] = Fault.AFTER
             assert await _life(rig) == wanted, number
             assert rig.executor.driver_failure is None
-            if rig.store.mute_at is not None:
+            if rig.store.faults:
                 break  # this life has no commit of that number
     assert number > 10, "as many as there are commits"
 
@@ -49,7 +50,7 @@ async def test_a_store_that_went_away_and_was_written_by_somebody_else_meanwhile
         rig.script.block("t1", "A")
         await rig.create("t1")
         await rig.entered("t1", "A")
-        rig.store.refuse_next = 1
+        rig.store.fail("commit")
         rig.script.release("t1", "A")
         await rig.quiet()
         inner = rig.store.inner

@@ -27,13 +27,13 @@ async def test_commits_that_find_the_store_away_are_tried_until_they_are_in() ->
         rig.script.block("t1", "A")
         await rig.create("t1", "t2", max_concurrency=1)
         await rig.entered("t1", "A")
-        rig.store.refuse_next = 7
+        rig.store.fail("commit", times=7)
         rig.script.release("t1", "A")
         await rig.quiet()
         assert rig.script.done() == ["t1 A"], "nothing starts before what it follows from is durable"
         assert rig.driver.commits.health.unavailable_since is not None
         assert await _through(rig) is PlanStatus.COMPLETED
-        assert rig.store.refuse_next == 0
+        assert rig.store.calls["commit"] - rig.store.commits == 7
         assert rig.driver.commits.health.unavailable_since is None
         assert rig.script.done() == ["t1 A", "t1 B", "t2 A", "t2 B"]
 
@@ -48,7 +48,7 @@ async def test_an_outage_at_any_commit_changes_nothing_but_the_time(attempt: int
     async with open_rig("A", "B") as rig:
         assert rig.clock is not None
         rig.script.fail("t1", "B", times=1)
-        rig.store.away_at = attempt
+        rig.store.fail("commit", skip=attempt, times=3)
         await rig.clock.run(rig.create("t1", "t2", max_concurrency=1))
         await _through(rig)
         assert await rig.whole_story() == wanted
@@ -60,7 +60,7 @@ async def test_a_request_during_an_outage_is_answered_when_it_is_durable() -> No
         rig.script.block("t1", "A")
         await rig.create("t1")
         await rig.entered("t1", "A")
-        rig.store.refuse_next = 2
+        rig.store.fail("commit", times=2)
         asked = asyncio.ensure_future(rig.ask("pause", "t1"))
         await rig.quiet()
         assert not asked.done()
