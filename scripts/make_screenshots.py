@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from playwright.async_api import Browser, Page, async_playwright
 
 from switchover import CompositeServiceStage, TaskStage, TenantDeployConfig, open_executor
-from switchover.access import AccessControl, LoginLimiter
 from switchover.bootstrap import Executor, local_actor
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.interfaces.console.app import ROOT, close_console, mount_console
@@ -117,8 +116,7 @@ async def main() -> None:
         sys.exit("chromium is not installed; `make servers` installs it where it may")
     IMAGES.mkdir(parents=True, exist_ok=True)
     async with open_executor("memory://", stage_factory=stages, grace_seconds=0) as executor:
-        limiter = LoginLimiter(clock=executor.clock, attempts=0, refill_seconds=1)
-        access = AccessControl(store=executor.store.access, clock=executor.clock, limiter=limiter)
+        access = executor.access_control()
         issued = await access.first_start(local_actor("cli"))
         if issued is None:
             raise SystemExit("a store in memory has a token already")

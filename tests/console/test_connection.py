@@ -1,6 +1,8 @@
 """Signing in, and a server that goes and comes back."""
 
 import re
+import sqlite3
+from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -59,3 +61,30 @@ def test_a_page_goes_on_when_the_server_is_back(browser: Browser) -> None:
         finally:
             second.act(lambda script: script.release_all())
             second.stop()
+
+
+def test_a_store_that_takes_no_commits_is_told_on_every_page(browser: Browser, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/switchover.db"
+    with serving("gateway", "billing", store=store) as served, opened(browser) as window:
+        served.act(lambda script: script.block("*", "gateway"))
+        served.create("acme")
+        page = window.new_page()
+        foreign = sqlite3.connect(tmp_path / "switchover.db", isolation_level=None)
+        try:
+            foreign.execute("BEGIN EXCLUSIVE")
+            served.act(lambda script: script.release_all())
+            page.goto(f"{served.url}/plans")
+            banner = page.get_by_role("alert")
+            for _ in range(60):  # until the first commit has given up waiting for the lock
+                if banner.count():
+                    break
+                page.wait_for_timeout(500)
+                page.reload()
+            expect(banner).to_contain_text("The store takes no commits since")
+        finally:
+            foreign.rollback()
+            foreign.close()
+        page.goto(f"{served.url}/plans/100")
+        expect(page.locator("#head .title .chip").first).to_contain_text("completed", timeout=30_000)
+        page.reload()
+        expect(page.get_by_role("alert")).to_have_count(0)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _LOOK_SECONDS = 0.2
-_ATTEMPTS = 10
-_REFILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,12 @@ class BrowserAudience:
 @asynccontextmanager
 async def browser_audience(executor: "Executor", port: int, interrupts: Interrupts) -> AsyncGenerator[BrowserAudience]:
     """Serve the console, and say where it is and with which token one comes in."""
-    from switchover.access import AccessControl, LoginLimiter
     from switchover.bootstrap import local_actor
     from switchover.interfaces.console.app import ROOT, close_console, mount_console
     from switchover.interfaces.rest.app import create_app
     from switchover.interfaces.rest.serving import listen, serve
 
-    limiter = LoginLimiter(clock=executor.clock, attempts=_ATTEMPTS, refill_seconds=_REFILL_SECONDS)
-    access = AccessControl(store=executor.store.access, clock=executor.clock, limiter=limiter)
+    access = executor.access_control()
     issued = await access.first_start(local_actor("cli"))
     made = listen(_HOST, port)
     stopping = asyncio.Event()
