@@ -18,6 +18,8 @@ Everything that can go wrong, on one screen.
     │       ├── StaleGenerationError    the target holds a newer generation
     │       ├── HealthCheckError        not every endpoint reported the expected version
     │       └── TargetError             a target refused, timed out or answered nonsense
+    ├── ServerError                 a server answered something that is no result
+    │   └── UnreachableError            or none answered at all
     └── StorageError
         ├── StoreUnavailableError   away for now: trying again is right
         ├── DrivingError            a defect ended the driving: start again, and report it
@@ -29,7 +31,7 @@ An expected outcome (a refused pause, an unknown tenant) is a result, not an exc
 infrastructure or misuse. Callers read ``code``; messages are for people and may change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 
@@ -240,6 +242,45 @@ class TargetError(StepError):
     """A target refused, could not be reached, or answered something unreadable."""
 
     code = ErrorCode.TARGET_ERROR
+
+
+class ServerError(ExecutorError):
+    """
+    What a server answered that is no result of a request: its problem document says why.
+
+    Args:
+        status: Of HTTP; 0 when there was no answer.
+        document: The problem document, as far as there was one.
+    """
+
+    code = ErrorCode.INTERNAL_ERROR
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ErrorCode | None = None,
+        status: int = 0,
+        document: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+        self.document = document or {}
+
+
+class UnreachableError(ServerError):
+    """
+    No server answers.
+
+    Args:
+        was_connected: It answered before, so what was asked of it goes on.
+    """
+
+    code = ErrorCode.UNREACHABLE
+
+    def __init__(self, message: str, *, was_connected: bool) -> None:
+        super().__init__(message)
+        self.was_connected = was_connected
 
 
 class StorageError(ExecutorError):

@@ -8,6 +8,7 @@ request is durable, not when it has taken effect. Source: interfaces, section 1.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.task import (
@@ -67,6 +68,22 @@ class TenantInfo:
             "lastKnownGood": self.last_known_good,
             "failureInfo": None if self.failure_info is None else self.failure_info.to_dict(),
         }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "TenantInfo":
+        """The inverse of ``to_dict``."""
+        hold, failure = data["hold"], data["failureInfo"]
+        return TenantInfo(
+            tenant_id=data["tenantId"],
+            found=data["found"],
+            generation=data["generation"],
+            owner=data["owner"],
+            newest=data["newest"],
+            waiting=data["waiting"],
+            hold=None if hold is None else Hold(reason=hold["reason"], since=datetime.fromisoformat(hold["since"])),
+            last_known_good=data["lastKnownGood"],
+            failure_info=None if failure is None else FailureInfo.from_dict(failure),
+        )
 
 
 @dataclass(frozen=True, slots=True)

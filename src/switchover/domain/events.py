@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from switchover.domain.task import FailureInfo, PlanId, TaskId, TaskKey, wire_timestamp
 from switchover.domain.values import quick
@@ -135,3 +136,23 @@ class Event:
             "failureInfo": None if self.failure_info is None else self.failure_info.to_dict(),
             "data": dict(self.data),
         }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "Event":
+        """The inverse of ``to_dict``; raises KeyError or ValueError on anything else."""
+        task_id, failure = data["taskId"], data["failureInfo"]
+        return Event(
+            type=EventType(data["type"]),
+            plan_id=PlanId(data["planId"]),
+            key=None if task_id is None else TaskKey.parse(task_id),
+            tenant_id=data["tenantId"],
+            sequence_id=data["sequenceId"],
+            position=data["position"],
+            timestamp=datetime.fromisoformat(data["timestamp"]),
+            status=data["status"],
+            current_stage=data["currentStage"],
+            completed=data["completed"],
+            total=data["total"],
+            failure_info=None if failure is None else FailureInfo.from_dict(failure),
+            data=data["data"],
+        )

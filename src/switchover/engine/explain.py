@@ -4,6 +4,7 @@ Why a task stands where it stands: exactly one cause, and the next move.
 Everything is read from the store, so the answer is the same from every process. Source: lesson 34.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from switchover.domain.admission import Candidate, QueueClass, WaitReason, blocking_reason, queue_class
@@ -41,6 +42,18 @@ class Explanation:
             "reason": self.reason,
             "nextMove": self.next_move,
         }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, str]) -> "Explanation":
+        """The inverse of ``to_dict``."""
+        return Explanation(
+            task_id=data["taskId"],
+            tenant_id=data["tenantId"],
+            status=TaskStatus(data["status"]),
+            cause=data["cause"],
+            reason=data["reason"],
+            next_move=data["nextMove"],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import typer
 
 from switchover._version import __version__
-from switchover.interfaces.cli.command import Config, Db, Debug, Store
+from switchover.interfaces.cli.command import Config, Db, Debug, Server, Store
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import DEBUG_VARIABLE, guarded
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.verbs import (
     access,
+    applying,
     braking,
     checking,
     controlling,
@@ -45,6 +46,7 @@ def common(
     *,
     db: Db = None,
     store: Store = None,
+    server: Server = None,
     config: Config = None,
     debug: Debug = False,
     version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_version),  # noqa: ARG001  # see the callback
@@ -54,7 +56,7 @@ def common(
         os.environ[DEBUG_VARIABLE] = "1"
 
     def work() -> ExitCode:
-        ctx.obj = Place().refined(db=db, store=store, config=config)
+        ctx.obj = Place().refined(db=db, store=store, config=config, server=server)
         return ExitCode.DONE
 
     code = guarded(work)
@@ -62,7 +64,21 @@ def common(
         raise typer.Exit(int(code))
 
 
-for module in (demonstrating, checking, running, reading, following, controlling, braking, serving, access, upkeep):
+MODULES = (
+    demonstrating,
+    checking,
+    running,
+    applying,
+    reading,
+    following,
+    controlling,
+    braking,
+    serving,
+    access,
+    upkeep,
+)
+
+for module in MODULES:
     module.register(app)
 
 

@@ -17,7 +17,15 @@ import typer
 
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import DEBUG_VARIABLE, guarded
-from switchover.interfaces.cli.place import CONFIG_VARIABLE, DB_VARIABLE, DEFAULT_DATABASE, STORE_VARIABLE, Place
+from switchover.interfaces.cli.place import (
+    CONFIG_VARIABLE,
+    DB_VARIABLE,
+    DEFAULT_DATABASE,
+    SERVER_VARIABLE,
+    STORE_VARIABLE,
+    TOKEN_VARIABLE,
+    Place,
+)
 
 _Result = TypeVar("_Result")
 
@@ -29,13 +37,21 @@ Store = Annotated[
     str | None,
     typer.Option("--store", metavar="URL", help=f"Any store, for example sqlite:///x.db. Default: {STORE_VARIABLE}."),
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help=f"A running server: http://127.0.0.1:8080. Default: {SERVER_VARIABLE}; token: {TOKEN_VARIABLE}.",
+    ),
+]
 Config = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help=f"Settings (TOML). Default: {CONFIG_VARIABLE}."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Log everything, and show where unexpected errors happen.")]
 
-_SHARED = {"db": Db, "store": Store, "config": Config, "debug": Debug}
+_SHARED = {"db": Db, "store": Store, "server": Server, "config": Config, "debug": Debug}
 
 
 def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
@@ -48,6 +64,7 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
         ctx: typer.Context,
         db: str | None = None,
         store: str | None = None,
+        server: str | None = None,
         config: str | None = None,
         *,
         debug: bool = False,
@@ -57,7 +74,7 @@ def verb(function: Callable[..., ExitCode]) -> Callable[..., None]:
             os.environ[DEBUG_VARIABLE] = "1"
 
         def work() -> ExitCode:
-            place = place_of(ctx).refined(db=db, store=store, config=config)
+            place = place_of(ctx).refined(db=db, store=store, config=config, server=server)
             return function(place=place, **arguments)
 
         raise typer.Exit(int(guarded(work)))

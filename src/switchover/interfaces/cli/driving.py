@@ -21,8 +21,8 @@ from switchover.interfaces.cli.looking import Look, Subject
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from switchover.bootstrap import Executor
     from switchover.interfaces.cli.screens import Screen
+    from switchover.interfaces.cli.service import Service
 
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.2
@@ -80,7 +80,7 @@ class Companion:
         go_on: The command that goes on where this process leaves off.
     """
 
-    executor: "Executor"
+    executor: "Service"
     subject: Subject
     screen: "Screen"
     interrupts: Interrupts

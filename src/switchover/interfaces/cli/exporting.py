@@ -1,38 +1,16 @@
-"""
-Everything about one plan as one JSON document, written as it is read: memory does not grow with the plan.
-
-Passwords inside URLs are taken out, wherever they stand.
-"""
+"""Where an export goes: a file, whole or not at all, or the standard output."""
 
 import os
-import re
 import sys
-from base64 import b64encode
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-import orjson
-
-from switchover.domain.plan import PlanAggregate
-from switchover.domain.stage import PreImage
-from switchover.domain.task import StageMark, TaskAggregate, wire_timestamp
-from switchover.domain.wire import camel_case, config_to_dict
-from switchover.dto import PlanStatusInfo, TaskStatusInfo
 from switchover.interfaces.cli.failing import CommandError
 
-if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
-    from switchover.spi import StoredTask
 
-FORMAT = "switchover-export/1"
-
-_PAGE = 200
-_PASSWORD = re.compile(rb'(://[^/\s"@:\\]*):[^/\s"\\]*@')
-
-
-async def export_plan(executor: "Executor", plan: PlanAggregate, to: Path | None) -> None:
+async def write_export(chunks: AsyncIterator[bytes], to: Path | None) -> None:
     """
     Write it to a file, whole or not at all, or to the standard output.
 
@@ -40,14 +18,13 @@ async def export_plan(executor: "Executor", plan: PlanAggregate, to: Path | None
         CommandError: The file cannot be written.
     """
     if to is None:
-        stream = sys.stdout
-        async for chunk in _document(executor, plan):
-            stream.write(chunk.decode())
-        stream.flush()
+        async for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.flush()
         return
     try:
         with _whole(to) as file:
-            async for chunk in _document(executor, plan):
+            async for chunk in chunks:
                 file.write(chunk)
     except OSError as error:
         raise CommandError(f"{to} cannot be written, and was not: {error.strerror or error}") from error
@@ -66,90 +43,3 @@ def _whole(to: Path) -> Generator[IO[bytes]]:
         with suppress(OSError):
             part.unlink()
         raise
-
-
-async def _document(executor: "Executor", plan: PlanAggregate) -> AsyncIterator[bytes]:
-    head = {"format": FORMAT, "exportedAt": wire_timestamp(executor.clock.now()), "plan": _plan(plan)}
-    yield _clean(orjson.dumps(head, option=orjson.OPT_INDENT_2))[:-2]
-    yield b',\n  "tasks": ['
-    first = True
-    after = 0
-    while page := await executor.store.list_tasks(plan.plan_id, statuses=None, after=after, limit=_PAGE):
-        after = page[-1].key.ordinal
-        for stored in await executor.store.load_tasks([task.key for task in page]):
-            yield _item(await _task(executor, stored), first=first)
-            first = False
-    yield b'\n  ],\n  "events": ['
-    first = True
-    # What is committed while we read belongs to it: events are the last, so that no task is ahead of its events.
-    async for event in executor.events(plan.plan_id, follow=False):
-        yield _item(event.to_dict(), first=first)
-        first = False
-    yield b"\n  ]\n}\n"
-
-
-def _item(value: object, *, first: bool) -> bytes:
-    return (b"\n    " if first else b",\n    ") + _clean(orjson.dumps(value))
-
-
-def _clean(data: bytes) -> bytes:
-    return _PASSWORD.sub(rb"\1:***@", data)
-
-
-def _plan(plan: PlanAggregate) -> dict[str, object]:
-    rules = plan.rules
-    return {
-        **PlanStatusInfo.of(plan).to_dict(),
-        "name": plan.name,
-        "labels": dict(plan.labels),
-        "planVersion": plan.plan_version,
-        "cancelled": plan.cancelled,
-        "run": plan.run,
-        "position": plan.position,
-        "rules": {
-            "maxConcurrency": rules.max_concurrency,
-            "onConflict": str(rules.on_conflict),
-            "rollback": {"onFailure": str(rules.on_failure), "hold": rules.hold_after_rollback},
-            "retry": {"max": rules.max_retry},
-            "health": _camel(rules.health, rules.health.__dataclass_fields__),
-            "services": [dict(service) for service in rules.services],
-        },
-    }
-
-
-def _camel(value: object, names: Iterable[str]) -> dict[str, object]:
-    return {camel_case(name): getattr(value, name) for name in names}
-
-
-async def _task(executor: "Executor", stored: "StoredTask") -> dict[str, object]:
-    task = stored.task
-    return {
-        **TaskStatusInfo.of(task).to_dict(),
-        "lockHeld": task.lock_held,
-        "held": task.held,
-        "stages": [await _stage(executor, task, index) for index in range(len(task.marks))],
-        "config": config_to_dict(stored.config),
-        "previousConfig": None if stored.previous is None else config_to_dict(stored.previous),
-    }
-
-
-async def _stage(executor: "Executor", task: TaskAggregate, index: int) -> dict[str, object]:
-    name, mark = task.stage_names[index], StageMark(task.marks[index])
-    images: Sequence[PreImage] = ()
-    if mark & StageMark.STARTED:
-        images = await executor.store.load_pre_images(task.key, name)
-    return {
-        "name": name,
-        "marks": [str(flag.name) for flag in StageMark if flag and flag in mark],
-        "preImages": [_image(image) for image in images],
-    }
-
-
-def _image(image: PreImage) -> dict[str, object]:
-    """What a target held; text as text, anything else in base64, and null where there was nothing."""
-    if image.value is None:
-        return {"key": image.key, "value": None}
-    try:
-        return {"key": image.key, "value": image.value.decode()}
-    except UnicodeDecodeError:
-        return {"key": image.key, "base64": b64encode(image.value).decode()}

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from switchover.errors import ExecutorError, StorageError, StoreConflictError
+from switchover.errors import ExecutorError, StorageError, StoreConflictError, UnreachableError
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.texts import printable
+from switchover.reports.texts import printable
 
 DEBUG_VARIABLE = "SWITCHOVER_DEBUG"
 
@@ -61,6 +61,9 @@ def _report(error: BaseException) -> ExitCode:  # noqa: PLR0911  # one answer a 
         case StoreConflictError():
             say(f"{error.message}. What was to be done goes on in the process that drives the store now")
             return ExitCode.DISCONNECTED
+        case UnreachableError():
+            say(f"UNREACHABLE: {error.message}")
+            return ExitCode.DISCONNECTED if error.was_connected else ExitCode.REFUSED
         case StorageError():
             say(f"the store refuses: {error.message}")
             return ExitCode.REFUSED

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from switchover.errors import ErrorCode
 from switchover.interfaces.cli.output import Format, console, write_json, write_line
-from switchover.interfaces.cli.texts import count, printable
+from switchover.reports.texts import count, printable
 
 if TYPE_CHECKING:
     from switchover.dto import Finding

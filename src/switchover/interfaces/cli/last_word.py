@@ -12,7 +12,7 @@ from switchover.interfaces.cli.screens import Screen
 from switchover.interfaces.cli.summary import left, summary
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
+    from switchover.interfaces.cli.service import Service
 
 _MOST_OTHERS = 5
 
@@ -21,7 +21,7 @@ _MOST_OTHERS = 5
 class LastWord:
     """Says what came of it."""
 
-    executor: "Executor"
+    executor: "Service"
     place: Place
     screen: Screen
     output: Format

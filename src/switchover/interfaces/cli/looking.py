@@ -17,8 +17,9 @@ from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan, of_task
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor, StoreOutage
+    from switchover.bootstrap import StoreOutage
     from switchover.engine.explain import Explanation
+    from switchover.interfaces.cli.service import Service
     from switchover.spi import DriverInfo, StopLine
 
 MOST_FAILURES = 50
@@ -130,7 +131,7 @@ class _Details:
 class PlanSubject:
     """A plan; it must exist."""
 
-    executor: "Executor"
+    executor: "Service"
     plan_id: PlanId
     _details: _Details = field(default_factory=_Details)
     _details_due: float = 0.0
@@ -207,7 +208,7 @@ class PlanSubject:
 class TaskSubject:
     """A task; it must exist."""
 
-    executor: "Executor"
+    executor: "Service"
     key: TaskKey
 
     @property
@@ -228,7 +229,7 @@ class TaskSubject:
         return TaskLook(task=task, around=around, waits=waits)
 
 
-async def _around(executor: "Executor") -> Around:
+async def _around(executor: "Service") -> Around:
     return Around(
         driver=await executor.driver(),
         driving=executor.driving,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.interfaces.cli.texts import printable
+from switchover.reports.texts import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

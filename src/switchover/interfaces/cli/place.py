@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from switchover.bootstrap import Executor, Mode
+    from switchover.client import ServerClient
     from switchover.config import ExecutorSettings
+    from switchover.interfaces.cli.service import Service
 
 DEFAULT_DATABASE = "switchover.db"
 DB_VARIABLE = "SWITCHOVER_DB"
 STORE_VARIABLE = "SWITCHOVER_STORE"
 CONFIG_VARIABLE = "SWITCHOVER_CONFIG"
+SERVER_VARIABLE = "SWITCHOVER_SERVER"
+TOKEN_VARIABLE = "SWITCHOVER_TOKEN"  # noqa: S105  # the variable's name
 
 _LONGEST_SHOWN = 100
 
@@ -37,6 +41,7 @@ class Place:
     Attributes:
         db: Path of an SQLite database.
         store: URL of any store.
+        server: URL of a server, which has the store.
         config: Settings file.
         said: What was given on the command line, to be repeated in commands that a person is told to type.
         reason: Why, for the audit log.
@@ -45,6 +50,7 @@ class Place:
     db: str | None = None
     store: str | None = None
     config: str | None = None
+    server: str | None = None
     said: tuple[str, ...] = ()
     reason: str = ""
 
@@ -52,17 +58,46 @@ class Place:
         """The same place, for a write that somebody has given this reason for."""
         return replace(self, reason=reason)
 
-    def refined(self, *, db: str | None, store: str | None, config: str | None) -> "Place":
+    def refined(self, *, db: str | None, store: str | None, config: str | None, server: str | None = None) -> "Place":
         """What was given after the verb goes before what was given in front of it."""
-        if db is not None and store is not None:
-            raise CommandError("--db and --store both name the store; give one of them", ExitCode.USAGE)
+        given = [name for name, value in (("--db", db), ("--store", store), ("--server", server)) if value is not None]
+        if len(given) > 1:
+            raise CommandError(f"{' and '.join(given)} both name where to work; give one of them", ExitCode.USAGE)
         place = self
-        if db is not None or store is not None:
-            place = replace(place, db=db, store=store)
+        if given:
+            place = replace(place, db=db, store=store, server=server)
         if config is not None:
             place = replace(place, config=config)
-        pairs = (("--db", place.db), ("--store", place.store), ("--config", place.config))
+        pairs = (
+            ("--db", place.db),
+            ("--store", place.store),
+            ("--server", place.server),
+            ("--config", place.config),
+        )
         return replace(place, said=tuple(part for name, value in pairs if value is not None for part in (name, value)))
+
+    @property
+    def served(self) -> str | None:
+        """The server's URL; None when the work is done on the store itself."""
+        if self.server is None and self.db is None and self.store is None:
+            return os.environ.get(SERVER_VARIABLE) or None
+        return self.server
+
+    @property
+    def name(self) -> str:
+        """What answers: the server's URL, or the store's."""
+        return self.served or self.url
+
+    def only_here(self, verb: str) -> None:
+        """
+        The verb works on this machine alone.
+
+        Raises:
+            CommandError: A server was named.
+        """
+        if self.served is not None:
+            message = f"{verb} works on this machine and its store, not on a server; leave out --server"
+            raise CommandError(message, ExitCode.USAGE)
 
     @property
     def url(self) -> str:
@@ -124,6 +159,34 @@ class Place:
 
         path = getattr(make_store(self.url), "path", None)
         return path.exists() if isinstance(path, Path) else not self.url.startswith("memory:")
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        mode: "Mode",
+        *,
+        create: bool = False,
+        settings: "ExecutorSettings | None" = None,
+    ) -> "AsyncGenerator[Service]":
+        """The server, when one is named; else an executor over the store, as ``open`` gives it."""
+        served = self.served
+        if served is None:
+            async with self.open(mode, create=create, settings=settings) as executor:
+                yield executor
+            return
+        async with self.client(served) as client:
+            yield client
+
+    @asynccontextmanager
+    async def client(self, served: str) -> "AsyncGenerator[ServerClient]":
+        """The server at this URL, with the token of the environment."""
+        from switchover.client import connect
+
+        if not served.startswith(("http://", "https://")):
+            message = f"--server {served}: write http://HOST:PORT or https://HOST"
+            raise CommandError(message, ExitCode.USAGE)
+        async with connect(served, token=os.environ.get(TOKEN_VARIABLE) or None) as client:
+            yield client
 
     @asynccontextmanager
     async def open(

@@ -8,7 +8,7 @@ from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import say
 from switchover.interfaces.cli.output import Format, write_json, write_line, write_paragraphs
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import count, printable
+from switchover.reports.texts import count, printable
 
 if TYPE_CHECKING:
     from switchover.dto import TaskOperationResult, TaskOutcome

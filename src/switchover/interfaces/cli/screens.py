@@ -16,7 +16,7 @@ from switchover.domain.task import TaskAggregate
 from switchover.interfaces.cli.looking import MOST_FAILURES, Look, PlanLook, TaskLook
 from switchover.interfaces.cli.output import Format, console
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import printable
+from switchover.reports.texts import printable
 
 if TYPE_CHECKING:
     from types import TracebackType

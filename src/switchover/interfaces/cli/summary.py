@@ -9,11 +9,11 @@ from switchover.domain.task import PlanId, TaskAggregate, TaskStatus
 from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY
 from switchover.interfaces.cli.looking import FAILURES, Look, PlanLook
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import count, elapsed, printable
 from switchover.interfaces.cli.views import driven_by, numbers, stands
+from switchover.reports.texts import count, elapsed, printable
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
+    from switchover.interfaces.cli.service import Service
 
 _PAGE = 1_000
 _WHOLE_MESSAGES = 10
@@ -27,7 +27,7 @@ class _Cause:
     tasks: list[TaskAggregate] = field(default_factory=list[TaskAggregate])
 
 
-async def summary(executor: "Executor", look: Look, place: Place) -> list[str]:
+async def summary(executor: "Service", look: Look, place: Place) -> list[str]:
     """The lines, one paragraph each."""
     if not isinstance(look, PlanLook):
         plan = await executor.store.load_plan(look.task.plan_id)
@@ -58,7 +58,7 @@ def _headline(look: PlanLook) -> str:
     return f"plan {plan.plan_id} {plan.status}: {numbers(look)}{took}"
 
 
-async def _causes(executor: "Executor", plan_id: PlanId, place: Place) -> list[str]:
+async def _causes(executor: "Service", plan_id: PlanId, place: Place) -> list[str]:
     causes: dict[tuple[str, ...], _Cause] = {}
     after = 0
     while page := await executor.store.list_tasks(plan_id, statuses=FAILURES, after=after, limit=_PAGE):
@@ -109,7 +109,7 @@ def _next_moves(plan: PlanAggregate, place: Place) -> list[str]:
     return _moves(moves)
 
 
-async def _paused(executor: "Executor", plan: PlanAggregate, place: Place) -> list[str]:
+async def _paused(executor: "Service", plan: PlanAggregate, place: Place) -> list[str]:
     number = str(plan.plan_id)
     lines: list[str] = []
     if plan.status is not PlanStatus.PAUSED:

@@ -9,7 +9,7 @@ from switchover.domain.task import Operation, StageMark, TaskAggregate, TaskStat
 from switchover.interfaces.cli.looking import Look, PlanLook, TaskLook
 from switchover.interfaces.cli.output import style_of
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import elapsed, printable
+from switchover.reports.texts import elapsed, printable
 
 if TYPE_CHECKING:
     from rich.console import Group

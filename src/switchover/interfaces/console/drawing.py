@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from switchover.interfaces.cli.texts import elapsed
 from switchover.interfaces.console.timeline import Lane, Span
+from switchover.reports.texts import elapsed
 
 _WIDTH = 1_200
 _LABELS = 150

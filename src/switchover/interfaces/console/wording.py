@@ -10,9 +10,9 @@ from markupsafe import Markup, escape
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate, PlanStatus
 from switchover.domain.task import TaskAggregate, TaskStatus, wire_timestamp
-from switchover.interfaces.cli.texts import elapsed, moment
 from switchover.interfaces.console.board import BoardRow
 from switchover.interfaces.console.shapes import IN_PROGRESS_ORDER, PLAN_LOOKS, TASK_LOOKS, Look, stage_looks
+from switchover.reports.texts import elapsed, moment
 
 _SCALE = 1_000
 _LEAST_WIDTH = 6

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
-from switchover.domain.task import PlanId
+from switchover.domain.task import PlanId, TaskKey
 from switchover.errors import ErrorCode
 from switchover.interfaces.rest.problems import ProblemError
 
@@ -31,6 +31,19 @@ def check_everyone(principal: Principal, what: str) -> None:
     """
     if principal.is_limited:
         raise _out_of_reach(principal, what)
+
+
+async def check_task(executor: Executor, principal: Principal, task_id: str) -> None:
+    """
+    The task's tenant is within reach; that of a task that nobody knows is not out of it.
+
+    Raises:
+        ProblemError: 403.
+    """
+    key = TaskKey.parse(task_id)
+    if principal.is_limited and key is not None:
+        for found in await executor.store.load_tasks([key]):
+            check_tenant(principal, found.task.tenant_id)
 
 
 async def check_plan(executor: Executor, principal: Principal, plan_id: int) -> None:

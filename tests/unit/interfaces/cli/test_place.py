@@ -28,7 +28,7 @@ def test_an_absolute_path_and_odd_characters_survive(tmp_path: Path) -> None:
 
 
 def test_two_names_for_the_store_are_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CommandError, match="both name the store") as found:
+    with pytest.raises(CommandError, match="both name where") as found:
         Place().refined(db="a.db", store="memory://", config=None)
     assert found.value.code is ExitCode.USAGE
     monkeypatch.setenv("SWITCHOVER_DB", "a.db")

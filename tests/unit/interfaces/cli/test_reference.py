@@ -13,9 +13,9 @@ from switchover.interfaces.cli.app import app
 VERBS = {
     *("demo", "lint", "plan", "run", "get", "watch", "events", "explain", "history"),
     *("pause", "resume", "cancel", "retry", "rollback"),
-    *("hold", "unhold", "adopt", "stop-line", "start-line", "doctor", "export", "serve", "token", "audit"),
+    *("hold", "unhold", "adopt", "stop-line", "start-line", "doctor", "export", "serve", "token", "audit", "apply"),
 }
-SHARED = {"--db", "--store", "--config", "--debug", "--output", "-o", "--help", "-h"}
+SHARED = {"--db", "--store", "--server", "--config", "--debug", "--output", "-o", "--help", "-h"}
 
 
 def commands() -> Iterator[tuple[str, Any]]:

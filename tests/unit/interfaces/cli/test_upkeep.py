@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from switchover.interfaces.cli import checkup
-from switchover.interfaces.cli.exporting import _clean
+from switchover.reports import checkup
+from switchover.reports.exporting import _clean
 from tests.unit.interfaces.cli.conftest import Call, Files
 
 

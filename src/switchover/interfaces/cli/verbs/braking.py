@@ -14,8 +14,8 @@ from switchover.interfaces.cli.results import write_result
 from switchover.interfaces.cli.verbs.controlling import Plan, Tenant, Why, operate, target_of
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
     from switchover.dto import TaskOperationResult
+    from switchover.interfaces.cli.service import Service
 
 OneTenant = Annotated[str, typer.Option("--tenant", metavar="TENANT", help="Whose tasks start no more, or again.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; whoever comes next reads it.")]
@@ -64,9 +64,9 @@ def _check(reason: str) -> None:
         raise CommandError("--reason must say why; whoever comes next reads it", ExitCode.USAGE)
 
 
-def _ask(place: Place, output: Format, request: "Callable[[Executor], Awaitable[TaskOperationResult]]") -> ExitCode:
+def _ask(place: Place, output: Format, request: "Callable[[Service], Awaitable[TaskOperationResult]]") -> ExitCode:
     async def work() -> ExitCode:
-        async with place.open("record") as executor:
+        async with place.connect("record") as executor:
             return write_result(await request(executor), output, place)
 
     return run_async(work())

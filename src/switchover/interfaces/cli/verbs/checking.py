@@ -1,11 +1,11 @@
 """lint, plan: what is wrong with a plan file, and what it would do. Neither writes anything."""
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.domain.task import TenantId
 from switchover.errors import InvalidPlanError
 from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode, of_errors
@@ -13,12 +13,12 @@ from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.findings import counted, write_findings
 from switchover.interfaces.cli.output import Format, Output, write_details, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import count
+from switchover.reports.texts import count
 
 if TYPE_CHECKING:
     from switchover.config import ExecutorSettings
-    from switchover.interfaces.cli.preview import Preview
     from switchover.planfile import PlanFile
+    from switchover.reports.preview import Preview
 
 _MOST_TENANTS = 50
 
@@ -70,33 +70,36 @@ def plan(
 
 
 async def _plan(place: Place, file: str, limit: int, output: Format) -> ExitCode:
-    from switchover.factory import PlanFactory, StoreFacts
-    from switchover.interfaces.cli.preview import preview_of
-    from switchover.stages.catalogue import StageCatalogue
-
     settings = place.settings()
     try:
         plan_file = _load(file, settings)
     except InvalidPlanError as error:
         write_findings(error.findings, Format.TABLE, stderr=True)
         raise CommandError(f"{file} is no valid plan", ExitCode.INVALID_PLAN) from error
+    found = await _preview(place, plan_file, settings)
+    preview = replace(found, findings=plan_file.locate(found.findings))
+    _write(preview, output, limit, place)
+    errors = [finding.code for finding in preview.findings if finding.is_error]
+    return of_errors(errors) if errors else ExitCode.DONE
+
+
+async def _preview(place: Place, plan_file: "PlanFile", settings: "ExecutorSettings") -> "Preview":
+    from switchover.factory import PlanFactory, StoreFacts
+    from switchover.reports.preview import Preview, facts_about, preview_of
+    from switchover.stages.catalogue import StageCatalogue
+
+    if place.served is not None:
+        async with place.client(place.served) as client:
+            return Preview.from_dict(await client.preview(plan_file.configs, plan_file.options, plan_file.metadata))
     factory = PlanFactory(settings, StageCatalogue())
     draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
     facts = StoreFacts()
-    known = False
-    if place.exists():
+    known = place.exists()
+    if known:
         async with place.open("read", settings=settings) as executor:
-            known = True
-            tenant_ids = list(dict.fromkeys(TenantId(config.tenant_id) for config in draft.configs))
-            facts = StoreFacts(
-                plan_exists=draft.plan_id is not None and await executor.store.load_plan(draft.plan_id) is not None,
-                tenants=await executor.store.load_tenants(tenant_ids),
-            )
-    findings = plan_file.locate(await asyncio.to_thread(factory.validate, draft, facts))
-    preview = preview_of(draft, facts, findings, settings, known=known)
-    _write(preview, output, limit, place)
-    errors = [finding.code for finding in findings if finding.is_error]
-    return of_errors(errors) if errors else ExitCode.DONE
+            facts = await facts_about(executor.store, draft)
+    findings = await asyncio.to_thread(factory.validate, draft, facts)
+    return preview_of(draft, facts, findings, settings, known=known)
 
 
 def _load(file: str, settings: "ExecutorSettings") -> "PlanFile":
@@ -106,7 +109,7 @@ def _load(file: str, settings: "ExecutorSettings") -> "PlanFile":
 
 
 def _write(preview: "Preview", output: Format, limit: int, place: Place) -> None:
-    from switchover.interfaces.cli.preview import PREVIEW_COLUMNS
+    from switchover.interfaces.cli.preview import PREVIEW_COLUMNS, details, row
 
     if output is Format.JSON:
         write_json(preview.to_dict())
@@ -115,10 +118,10 @@ def _write(preview: "Preview", output: Format, limit: int, place: Place) -> None
         for tenant in preview.tenants:
             write_line(tenant.to_dict())
         return
-    write_details(preview.details(place))
+    write_details(details(preview, place))
     print()
     shown = preview.tenants if not limit else preview.tenants[:limit]
-    write_table(PREVIEW_COLUMNS, [tenant.row() for tenant in shown])
+    write_table(PREVIEW_COLUMNS, [row(tenant) for tenant in shown])
     if len(preview.tenants) > len(shown):
         print(f"... and {len(preview.tenants) - len(shown):,} more: --limit 0 shows all")
     if preview.findings:

@@ -20,8 +20,8 @@ from switchover.interfaces.cli.screens import Progress, make_screen
 from switchover.interfaces.cli.verbs.running import ProgressOption
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
     from switchover.dto import TaskOperationResult
+    from switchover.interfaces.cli.service import Service
 
 Tenant = Annotated[
     str | None, typer.Option("--tenant", metavar="TENANT", help="The tenant's live task, else its newest.")
@@ -147,7 +147,7 @@ def target_of(tenant: str | None, plan: int | None, task: str | None = None) -> 
 
 
 async def operate(
-    executor: "Executor", operation: str, target: Target, *, from_checkpoint: bool = True
+    executor: "Service", operation: str, target: Target, *, from_checkpoint: bool = True
 ) -> "TaskOperationResult":
     """Ask for it."""
     facade = executor.facade
@@ -179,7 +179,7 @@ async def operate(
 
 def _record(place: Place, operation: str, target: Target, output: Format) -> ExitCode:
     async def work() -> ExitCode:
-        async with place.open("record") as executor:
+        async with place.connect("record") as executor:
             result = await operate(executor, operation, target)
             return write_result(result, output, place)
 
@@ -203,7 +203,7 @@ class _Request:
         return run_async(self._recorded() if no_wait else self._done(wait=wait), drives=True)
 
     async def _recorded(self) -> ExitCode:
-        async with self.place.open("record") as executor:
+        async with self.place.connect("record") as executor:
             result = await self._ask(executor)
             code = write_result(result, self.output, self.place)
             if code is ExitCode.DONE and executor.driving and self.output is Format.TABLE:
@@ -212,7 +212,7 @@ class _Request:
 
     async def _done(self, *, wait: bool) -> ExitCode:
         with Interrupts() as interrupts:
-            async with self.place.open("drive") as executor:
+            async with self.place.connect("drive") as executor:
                 result = await self._ask(executor)
                 code = write_result(result, self.output, self.place)
                 if code is not ExitCode.DONE:
@@ -234,7 +234,7 @@ class _Request:
                     await last_word.say(code, look)
                 return code
 
-    async def _ask(self, executor: "Executor") -> "TaskOperationResult":
+    async def _ask(self, executor: "Service") -> "TaskOperationResult":
         return await operate(executor, self.operation, self.target, from_checkpoint=self.from_checkpoint)
 
     def _tell_who_drives(self, driver: object) -> None:
@@ -245,7 +245,7 @@ class _Request:
             say("another process drives the store and carries it out")
 
 
-def _subject(executor: "Executor", result: "TaskOperationResult") -> Subject:
+def _subject(executor: "Service", result: "TaskOperationResult") -> Subject:
     if result.target_type is TargetType.PLAN:
         return PlanSubject(executor, PlanId(int(result.target_id)))
     key = TaskKey.parse(str(result.target_id))

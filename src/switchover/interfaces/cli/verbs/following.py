@@ -16,14 +16,14 @@ from switchover.interfaces.cli.looking import PlanSubject, Subject, TaskSubject
 from switchover.interfaces.cli.output import Format, Output, console, style_of, write_all, write_line
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.screens import Progress, make_screen
-from switchover.interfaces.cli.texts import moment, printable
 from switchover.interfaces.cli.verbs.running import ProgressOption
+from switchover.reports.texts import moment, printable
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from switchover.bootstrap import Executor
     from switchover.domain.events import Event
+    from switchover.interfaces.cli.service import Service
 
 _PAGE = 500
 _TYPE_WIDTH = 23
@@ -57,7 +57,7 @@ def watch(
 
     async def work() -> ExitCode:
         with Interrupts() as interrupts:
-            async with place.open("read") as executor:
+            async with place.connect("read") as executor:
                 screen = make_screen(progress, output, place)
                 companion = Companion(
                     executor=executor,
@@ -83,7 +83,7 @@ def _duration(text: str) -> float:
         raise CommandError(f"--timeout: {error}", ExitCode.USAGE) from error
 
 
-async def _subject(executor: "Executor", target: str, place: Place) -> Subject:
+async def _subject(executor: "Service", target: str, place: Place) -> Subject:
     if target.isascii() and target.isdigit():
         if await executor.store.load_plan(PlanId(int(target))) is not None:
             return PlanSubject(executor, PlanId(int(target)))
@@ -91,7 +91,7 @@ async def _subject(executor: "Executor", target: str, place: Place) -> Subject:
     return TaskSubject(executor, await _known_task(executor, target, place))
 
 
-async def _known_task(executor: "Executor", task_id: str, place: Place) -> TaskKey:
+async def _known_task(executor: "Service", task_id: str, place: Place) -> TaskKey:
     key = TaskKey.parse(task_id)
     if key is None or not await executor.store.load_tasks([key]):
         failure = (await executor.facade.query_task_status(task_id)).failure_info
@@ -127,7 +127,7 @@ def events(
     async def work() -> ExitCode:
         with Interrupts() as interrupts:
             interrupts.cancels = True
-            async with place.open("read") as executor:
+            async with place.connect("read") as executor:
                 found = await _events(executor, place, plan, task, since, follow=follow)
                 await _write(found, output)
         return ExitCode.DONE
@@ -139,7 +139,7 @@ def events(
 
 
 async def _events(
-    executor: "Executor", place: Place, plan: int | None, task: str | None, since: int, *, follow: bool
+    executor: "Service", place: Place, plan: int | None, task: str | None, since: int, *, follow: bool
 ) -> "AsyncIterator[Event]":
     if task is not None:
         key = await _known_task(executor, task, place)
@@ -154,7 +154,7 @@ async def _events(
     return executor.events(plan, since, follow=follow)
 
 
-async def _task_events(executor: "Executor", key: TaskKey, since: int, *, follow: bool) -> "AsyncIterator[Event]":
+async def _task_events(executor: "Service", key: TaskKey, since: int, *, follow: bool) -> "AsyncIterator[Event]":
     after = 0
     while True:
         seen = executor.version

@@ -22,12 +22,12 @@ from switchover.interfaces.cli.output import (
     write_table,
 )
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import moment, on_failure, printable
 from switchover.interfaces.cli.views import WORDS
+from switchover.reports.texts import moment, on_failure, printable
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
     from switchover.domain.task import FailureInfo
+    from switchover.interfaces.cli.service import Service
     from switchover.spi import StopLine
 
 _PAGE = 1_000
@@ -89,7 +89,7 @@ def plans(
     async def work() -> ExitCode:
         from switchover.dto import PlanStatusInfo
 
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             if output is not Format.TABLE:
                 infos = (PlanStatusInfo.of(plan).to_dict() async for plan in _plans(executor, before, limit))
                 await write_all(infos, output)
@@ -114,7 +114,7 @@ def _standing_still(line: "StopLine") -> str:
     return f"the line is stopped since {moment(line.since)} UTC: {printable(line.reason)}"
 
 
-async def _plans(executor: "Executor", before: int | None, limit: int | None) -> AsyncIterator[PlanAggregate]:
+async def _plans(executor: "Service", before: int | None, limit: int | None) -> AsyncIterator[PlanAggregate]:
     left = limit
     while left is None or left > 0:
         page = await executor.store.list_plans(before=before, limit=min(_PAGE, _PAGE if left is None else left))
@@ -147,7 +147,7 @@ def plan(place: Place, plan_id: PlanArgument, output: Output = Format.TABLE) -> 
     """Show one plan."""
 
     async def work() -> ExitCode:
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             if output is not Format.TABLE:
                 info = await executor.facade.query_plan_status(plan_id)
                 _write(info.to_dict(), output)
@@ -209,7 +209,7 @@ def tasks(
     async def work() -> ExitCode:
         from switchover.dto import TaskStatusInfo
 
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             if await executor.store.load_plan(PlanId(plan_id)) is None:
                 raise CommandError(place.with_place(executor.facade.unknown_plan(plan_id).message))
             if output is not Format.TABLE:
@@ -237,7 +237,7 @@ def write_tasks(found: Sequence[TaskAggregate], place: Place) -> None:
 
 
 async def _tasks(
-    executor: "Executor", plan_id: int, statuses: frozenset[TaskStatus] | None, after: int, limit: int | None
+    executor: "Service", plan_id: int, statuses: frozenset[TaskStatus] | None, after: int, limit: int | None
 ) -> AsyncIterator[TaskAggregate]:
     left = limit
     while left is None or left > 0:
@@ -290,7 +290,7 @@ def task(place: Place, task_id: TaskArgument, output: Output = Format.TABLE) -> 
     """Show one task."""
 
     async def work() -> ExitCode:
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             info = await executor.facade.query_task_status(task_id)
             if output is not Format.TABLE:
                 _write(info.to_dict(), output)
@@ -362,7 +362,7 @@ def tenant(place: Place, tenant_id: TenantArgument, output: Output = Format.TABL
     """Show a tenant: lock, queue, hold, generation, last known good, newest task."""
 
     async def work() -> ExitCode:
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             info = await executor.facade.query_tenant(tenant_id)
             if output is not Format.TABLE:
                 _write(info.to_dict(), output)
@@ -401,7 +401,7 @@ def history(place: Place, tenant_id: TenantArgument, limit: Limit = None, output
     async def work() -> ExitCode:
         from switchover.dto import TaskStatusInfo
 
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             most = _MOST_ROWS if limit is None else limit
             found = await executor.store.tenant_history(TenantId(tenant_id), most)
             if not found:
@@ -432,7 +432,7 @@ def explain(place: Place, task_id: TaskArgument, output: Output = Format.TABLE) 
     """Say why a task stands where it stands: the one cause, and the next move."""
 
     async def work() -> ExitCode:
-        async with place.open("read") as executor:
+        async with place.connect("read") as executor:
             found = await executor.facade.explain_task(task_id)
             if found is None:
                 info = await executor.facade.query_task_status(task_id)

@@ -1,33 +1,26 @@
 """run: submit a plan, drive it, and stay until it has come to rest."""
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from switchover.domain.task import PlanId
-from switchover.errors import InvalidPlanError
 from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan
 from switchover.interfaces.cli.failing import CommandError
-from switchover.interfaces.cli.findings import write_findings
 from switchover.interfaces.cli.last_word import LastWord
 from switchover.interfaces.cli.looking import PlanSubject
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.refusals import refusal_of_content, refusal_of_file, refusal_of_plan
 from switchover.interfaces.cli.screens import Progress, make_screen
+from switchover.interfaces.cli.submitting import check_for_a_new_store, read_plan, submitted
 
 if TYPE_CHECKING:
-    from switchover.bootstrap import Executor
-    from switchover.config import ExecutorSettings
     from switchover.domain.plan import PlanAggregate
     from switchover.planfile import PlanFile
 
-_MOST_ATTEMPTS = 10_000
 
 ProgressOption = Annotated[
     Progress, typer.Option("--progress", help="How progress is shown; auto: live on a terminal, else plain lines.")
@@ -65,20 +58,14 @@ async def _run(
     place: Place, file: str | None, plan_id: int | None, progress: Progress, output: Format, *, new: bool
 ) -> ExitCode:
     settings = place.settings()
-    plan_file = None
+    plan_file = None if file is None else await read_plan(file, settings, output)
     named = False
-    if file is not None:
-        from switchover.planfile import load_plan
-
-        try:
-            plan_file = await asyncio.to_thread(load_plan, file, max_bytes=settings.plan_file_max_bytes)
-        except InvalidPlanError as error:
-            raise refusal_of_file(error, file, output) from error
-        await asyncio.to_thread(_check_for_a_new_store, place, settings, plan_file, output)
+    if plan_file is not None:
+        await check_for_a_new_store(place, settings, plan_file, output)
     with Interrupts() as interrupts:
-        async with place.open("drive", create=file is not None, settings=settings) as executor:
+        async with place.connect("drive", create=file is not None, settings=settings) as executor:
             if plan_file is not None:
-                known = await _submit(executor, place, plan_file, output, new=new)
+                known = await submitted(executor, place, plan_file, settings, output, new=new)
                 named = _names_its_plan(plan_file)
                 plan_file = None  # of a large plan it holds much, and it has done its part
             else:
@@ -121,54 +108,3 @@ async def _settled_before(last_word: LastWord, plan: "PlanAggregate", *, file: s
     code = of_plan(plan)
     await last_word.say(code, look)
     return code
-
-
-# --- submitting ----------------------------------------------------------------------------------------------------
-
-
-def _check_for_a_new_store(place: Place, settings: "ExecutorSettings", plan_file: "PlanFile", output: Format) -> None:
-    """Where there is no database yet, a plan that is wrong by itself does not leave an empty one behind."""
-    if place.exists():
-        return
-    from switchover.factory import PlanFactory
-    from switchover.stages.catalogue import StageCatalogue
-
-    factory = PlanFactory(settings, StageCatalogue())
-    draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
-    findings = factory.validate(draft)
-    if any(finding.is_error for finding in findings):
-        located = plan_file.locate(findings)
-        raise refusal_of_content(located, len(draft.configs), place, plan_file.name, output)
-
-
-async def _submit(executor: "Executor", place: Place, plan_file: "PlanFile", output: Format, *, new: bool) -> PlanId:
-    """The plan of this file: the one that was created from the same content before, else a new one."""
-    factory = executor.factory
-    draft = await asyncio.to_thread(factory.read, plan_file.configs, plan_file.options, plan_file.metadata)
-    newest, key = await _last_of(executor, draft.digest)
-    if newest is not None and not new:
-        return newest
-    del draft
-    result = await executor.facade.create_switch_task(
-        plan_file.configs,
-        options=plan_file.options,
-        metadata=plan_file.metadata,
-        idempotency_key=key,
-    )
-    if result.plan_id is not None:
-        warnings = [finding for finding in plan_file.locate(result.findings) if not finding.is_error]
-        write_findings(warnings, Format.TABLE, stderr=True)
-        return result.plan_id
-    raise refusal_of_plan(replace(result, findings=plan_file.locate(result.findings)), place, plan_file.name, output)
-
-
-async def _last_of(executor: "Executor", digest: str) -> tuple[PlanId | None, str]:
-    """The newest plan that was created from this content, and the key for the next one."""
-    newest: PlanId | None = None
-    for number in range(1, _MOST_ATTEMPTS):
-        key = f"run:{digest}" if number == 1 else f"run:{digest}:{number}"
-        found = await executor.store.find_idempotency(key)
-        if found is None:
-            return newest, key
-        newest = found[0]
-    raise CommandError(f"this file was submitted {_MOST_ATTEMPTS:,} times; give it a planId", ExitCode.REFUSED)

@@ -48,6 +48,7 @@ def serve(
     ] = False,
 ) -> ExitCode:
     """Serve the HTTP API, and drive the store's tasks."""
+    place.only_here("serve")
     need_server_extra("serve")
     if (tls_cert is None) != (tls_key is None):
         raise CommandError("--tls-cert and --tls-key go together: a certificate and its key", ExitCode.USAGE)

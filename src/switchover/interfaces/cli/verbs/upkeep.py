@@ -1,19 +1,21 @@
 """doctor, export: whether everything is in order, and everything about one plan."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from switchover.domain.task import PlanId
-from switchover.interfaces.cli.checkup import Check, Verdict, checkup
+from switchover.errors import StorageError
 from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import Column, Format, Output, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import count
 from switchover.interfaces.cli.verbs.reading import PlanArgument
+from switchover.reports.checkup import Check, Verdict, checks_of, surroundings
+from switchover.reports.texts import count
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(place: Place, output: Output = Format.TABLE) -> ExitCode:
     """Examine the store and its surroundings, and say what is wrong and what to do. Changes nothing."""
-    checks = run_async(checkup(place))
+    checks = run_async(_checkup(place))
     problems = [check for check in checks if check.verdict is Verdict.PROBLEM]
     if output is Format.JSON:
         write_json([check.to_dict() for check in checks])
@@ -35,6 +37,21 @@ def doctor(place: Place, output: Output = Format.TABLE) -> ExitCode:
         write_table((Column("CHECK"), Column("VERDICT"), Column("FOUND")), [_row(check) for check in checks])
         print(f"{count(len(problems), 'problem')} found" if problems else "everything is in order")
     return ExitCode.UNEXPECTED if problems else ExitCode.DONE
+
+
+async def _checkup(place: Place) -> Sequence[Check]:
+    """All checks, in order; those of the store as far as it can be used."""
+    if place.served is not None:
+        async with place.client(place.served) as client:
+            return [Check.from_dict(item) for item in await client.checks()]
+    try:
+        async with place.open("read") as executor:
+            return await checks_of(executor, place, place.url)
+    except CommandError as error:
+        found = str(error)
+    except StorageError as error:
+        found = error.message
+    return [Check(name="store", verdict=Verdict.PROBLEM, found=found), *surroundings()]
 
 
 def _row(check: Check) -> tuple[str, str, str]:
@@ -50,14 +67,19 @@ def export(
     ] = None,
 ) -> ExitCode:
     """Write everything about one plan as one JSON document: rules, tasks, configs, pre-images, events."""
-    from switchover.interfaces.cli.exporting import export_plan
+    from switchover.interfaces.cli.exporting import write_export
+    from switchover.reports.exporting import export_document
 
     async def work() -> ExitCode:
-        async with place.open("read") as executor:
-            plan = await executor.store.load_plan(PlanId(plan_id))
-            if plan is None:
-                raise CommandError(place.with_place(executor.facade.unknown_plan(plan_id).message))
-            await export_plan(executor, plan, to)
+        if place.served is not None:
+            async with place.client(place.served) as client:
+                await write_export(client.export(plan_id), to)
+        else:
+            async with place.open("read") as executor:
+                plan = await executor.store.load_plan(PlanId(plan_id))
+                if plan is None:
+                    raise CommandError(place.with_place(executor.facade.unknown_plan(plan_id).message))
+                await write_export(export_document(executor, plan), to)
         if to is not None:
             print(f"plan {plan_id} is exported to {to}")
         return ExitCode.DONE

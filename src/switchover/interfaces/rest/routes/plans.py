@@ -1,17 +1,19 @@
 """Plans: create, preview, list, look, export."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Header, Query, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import LARGEST_ID, PlanId, TaskAggregate
 from switchover.dto import PlanStatusInfo, TaskStatusInfo
 from switchover.dto.details import plan_detail, task_detail
 from switchover.errors import ErrorCode
-from switchover.interfaces.rest.answers import answer, polled
+from switchover.factory import StoreFacts
+from switchover.interfaces.rest.answers import JSON, answer, polled
 from switchover.interfaces.rest.bodies import read_body
 from switchover.interfaces.rest.parameters import (
     Cursor,
@@ -27,8 +29,10 @@ from switchover.interfaces.rest.parameters import (
     principal_of,
 )
 from switchover.interfaces.rest.problems import malformed, refused_creation, unknown
-from switchover.interfaces.rest.reach import check_tenant
+from switchover.interfaces.rest.reach import check_plan, check_tenant
 from switchover.planfile import PlanFile, parse_plan
+from switchover.reports.exporting import export_document
+from switchover.reports.preview import facts_about, preview_of
 
 router = APIRouter(tags=["plans"])
 
@@ -84,6 +88,33 @@ async def create_plan(request: Request, idempotency_key: IdempotencyKey = None) 
     return answer(result.to_dict(), HTTPStatus.CREATED, headers={"Location": f"/api/v1/plans/{result.plan_id}"})
 
 
+@router.post("/plans:preview")
+async def preview_plan(
+    request: Request,
+    *,
+    conflicts: Annotated[bool, Query(description="Ask the store for conflicts, holds and last known good.")] = True,
+) -> Response:
+    """Say what a plan would do, per tenant, without doing it; what is wrong with it is in `findings`."""
+    plan_file = await plan_of(request)
+    executor = executor_of(request)
+    factory = executor.factory
+    draft = await asyncio.to_thread(factory.read, plan_file.configs, plan_file.options, plan_file.metadata)
+    facts = await facts_about(executor.store, draft) if conflicts else StoreFacts()
+    findings = await asyncio.to_thread(factory.validate, draft, facts)
+    return answer(preview_of(draft, facts, findings, executor.settings, known=conflicts).to_dict())
+
+
+@router.get("/plans/{planId}/export")
+async def export_plan(request: Request, plan_id: PlanNumber) -> Response:
+    """Give everything about one plan as one document: rules, tasks, configs, pre-images, events."""
+    executor = executor_of(request)
+    await check_plan(executor, principal_of(request), plan_id)
+    plan = await executor.store.load_plan(PlanId(plan_id))
+    if plan is None:
+        raise unknown(executor.facade.unknown_plan(plan_id), f"plan {plan_id}")
+    return StreamingResponse(export_document(executor, plan), media_type=JSON, headers={"Cache-Control": "no-store"})
+
+
 @router.get("/plans")
 async def list_plans(
     request: Request,
@@ -92,6 +123,7 @@ async def list_plans(
     cursor: Cursor = None,
     view: FullView = View.STATUS,
     before: Annotated[int | None, Query(ge=0, le=LARGEST_ID, description="Only plans with a lower id.")] = None,
+    unsettled: Annotated[bool, Query(description="Only plans with tasks that are not settled.")] = False,
     idempotency_key: Annotated[
         str | None,
         Query(alias="idempotencyKey", max_length=_LONGEST_KEY, description="The plan that was created under this key."),
@@ -103,6 +135,9 @@ async def list_plans(
         found = await store.find_idempotency(idempotency_key)
         plan = None if found is None else await store.load_plan(found[0])
         return polled(request, page([] if plan is None else [shown_plan(plan, view)], None))
+    if unsettled:
+        found_plans = (await store.load_state()).plans
+        return polled(request, page([shown_plan(plan, view) for plan in found_plans], None))
     start = behind(cursor) if cursor is not None else before
     plans = await store.list_plans(before=start, limit=limit + 1)
     rest = plans[limit - 1].plan_id if len(plans) > limit else None

@@ -1,14 +1,17 @@
 """Tenants, holds and the line: how they stand."""
 
+import shlex
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from switchover.domain.task import TenantId, wire_timestamp
-from switchover.interfaces.rest.answers import polled
+from switchover.interfaces.rest.answers import answer, polled
 from switchover.interfaces.rest.parameters import FullView, Limit, TenantText, View, executor_of, page, principal_of
 from switchover.interfaces.rest.problems import unknown
-from switchover.interfaces.rest.reach import check_tenant
+from switchover.interfaces.rest.reach import check_everyone, check_tenant
 from switchover.interfaces.rest.routes.plans import shown_task
+from switchover.reports.checkup import checks_of
 
 router = APIRouter(tags=["tenants"])
 
@@ -73,3 +76,18 @@ async def get_line(request: Request) -> Response:
             },
         },
     )
+
+
+@router.get("/checks")
+async def get_checks(request: Request) -> Response:
+    """Examine the store and its surroundings, and say what is wrong and what to do. May take long."""
+    check_everyone(principal_of(request), "the store, which has every tenant's work,")
+    executor = executor_of(request)
+    checks = await checks_of(executor, _Commands(), str(getattr(executor.store, "path", "the store")))
+    return answer(page([check.to_dict() for check in checks], None))
+
+
+class _Commands:
+    def command(self, *words: str) -> str:
+        """Without a place: whoever asks knows the server's address."""
+        return shlex.join(["switchover", *words])

@@ -13,8 +13,7 @@ from switchover.interfaces.rest.answers import answer
 from switchover.interfaces.rest.bodies import read_object, reason_of
 from switchover.interfaces.rest.parameters import PlanNumber, TaskText, TenantText, executor_of, facade_of, principal_of
 from switchover.interfaces.rest.problems import malformed, refused_operation
-from switchover.interfaces.rest.reach import check_everyone, check_plan, check_tenant
-from switchover.interfaces.rest.routes.tasks import known_task
+from switchover.interfaces.rest.reach import check_everyone, check_plan, check_task, check_tenant
 from switchover.operations import OperationRequest
 
 router = APIRouter(tags=["verbs"])
@@ -74,7 +73,7 @@ def _about_plan(verb: _Verb) -> Callable[..., Awaitable[Response]]:
 
 def _about_task(verb: _Verb) -> Callable[..., Awaitable[Response]]:
     async def route(request: Request, task_id: TaskText) -> Response:
-        await known_task(executor_of(request), principal_of(request), task_id)
+        await check_task(executor_of(request), principal_of(request), task_id)
         return await verb.carry_out(request, task_id)
 
     return route

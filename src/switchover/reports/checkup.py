@@ -2,18 +2,17 @@
 
 import importlib.util
 import shutil
-from collections.abc import AsyncIterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from switchover.domain.plan import PlanStatus
-from switchover.errors import StorageError
-from switchover.interfaces.cli.failing import CommandError
-from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import count, elapsed, moment
+from switchover.reports.texts import count, elapsed, moment
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
@@ -54,22 +53,29 @@ class Check:
             "nextMove": self.next_move or None,
         }
 
-
-async def checkup(place: Place) -> Sequence[Check]:
-    """All checks, in order; those of the store as far as it can be used."""
-    checks: list[Check] = []
-    try:
-        async with place.open("read") as executor:
-            checks.append(Check(name="store", verdict=Verdict.OK, found=f"{place.url} opens"))
-            checks += [check async for check in _of_store(executor, place)]
-    except CommandError as error:
-        checks.append(Check(name="store", verdict=Verdict.PROBLEM, found=str(error)))
-    except StorageError as error:
-        checks.append(Check(name="store", verdict=Verdict.PROBLEM, found=error.message))
-    return [*checks, _redis()]
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "Check":
+        """The inverse of ``to_dict``."""
+        verdict = Verdict(data["verdict"])
+        return Check(name=data["name"], verdict=verdict, found=data["found"], next_move=data["nextMove"] or "")
 
 
-async def _of_store(executor: "Executor", place: Place) -> AsyncIterator[Check]:
+class Commands(Protocol):
+    """How a command to type is written, with the place that it is about."""
+
+    def command(self, *words: str) -> str:
+        """``switchover`` with these words."""
+        ...
+
+
+async def checks_of(executor: "Executor", place: Commands, url: str) -> Sequence[Check]:
+    """All checks of a store that is open, and of what surrounds it, in order."""
+    found = [Check(name="store", verdict=Verdict.OK, found=f"{url} opens")]
+    found += [check async for check in _of_store(executor, place)]
+    return [*found, *surroundings()]
+
+
+async def _of_store(executor: "Executor", place: Commands) -> AsyncIterator[Check]:
     store = executor.store
     problems = await store.check()
     for problem in problems:
@@ -90,9 +96,6 @@ async def _of_store(executor: "Executor", place: Place) -> AsyncIterator[Check]:
 
 
 def _schema(path: Path) -> Check:
-    import sqlite3
-    from urllib.parse import quote
-
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -113,7 +116,7 @@ def _disk(path: Path) -> Check:
     return Check(name="disk", verdict=Verdict.OK, found=found)
 
 
-async def _driver(executor: "Executor", driver: "DriverInfo | None", place: Place) -> Check:
+async def _driver(executor: "Executor", driver: "DriverInfo | None", place: Commands) -> Check:
     if driver is not None and driver.alive:
         return Check(name="driver", verdict=Verdict.OK, found=f"{driver.owner} drives since {moment(driver.since)} UTC")
     last = "nobody ever drove" if driver is None else f"nobody drives; the last was {driver.owner}"
@@ -130,7 +133,7 @@ async def _driver(executor: "Executor", driver: "DriverInfo | None", place: Plac
     )
 
 
-async def _requests(executor: "Executor", driver: "DriverInfo | None", place: Place) -> Check:
+async def _requests(executor: "Executor", driver: "DriverInfo | None", place: Commands) -> Check:
     requests = await executor.store.open_requests(0, _MOST_REQUESTS)
     if not requests:
         return Check(name="requests", verdict=Verdict.OK, found="every request has its answer")
@@ -146,7 +149,7 @@ async def _requests(executor: "Executor", driver: "DriverInfo | None", place: Pl
     return Check(name="requests", verdict=Verdict.NOTE, found=found, next_move=move)
 
 
-async def _line(executor: "Executor", place: Place) -> Check:
+async def _line(executor: "Executor", place: Commands) -> Check:
     line = await executor.store.load_line()
     if line is None:
         return Check(name="line", verdict=Verdict.OK, found="it runs")
@@ -158,7 +161,7 @@ async def _line(executor: "Executor", place: Place) -> Check:
     )
 
 
-async def _holds(executor: "Executor", place: Place) -> Check:
+async def _holds(executor: "Executor", place: Commands) -> Check:
     holds = await executor.store.list_holds()
     if not holds:
         return Check(name="holds", verdict=Verdict.OK, found="no tenant is on hold")
@@ -184,6 +187,11 @@ async def _clock(executor: "Executor", driver: "DriverInfo | None") -> Check:
         found = f"the store was last written {elapsed(ahead)} in the future of this clock ({moment(now)} UTC)"
         return Check(name="clock", verdict=Verdict.PROBLEM, found=found, next_move=move)
     return Check(name="clock", verdict=Verdict.OK, found=f"{moment(now)} UTC, after everything that was written")
+
+
+def surroundings() -> Sequence[Check]:
+    """What does not depend on the store."""
+    return [_redis()]
 
 
 def _redis() -> Check:

@@ -1,6 +1,6 @@
 import pytest
 
-from switchover.interfaces.cli.texts import count, elapsed, moment, printable
+from switchover.reports.texts import count, elapsed, moment, printable
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,159 @@
+"""``connect``: a server, with the surface that an ``Executor`` has for those who ask and look."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import aiohttp
+
+from switchover.client.connection import Connection
+from switchover.client.facade import RemoteFacade, path_of, plan_document
+from switchover.client.following import follow
+from switchover.client.records import MOST, RemoteRecords
+from switchover.domain.events import Event
+from switchover.domain.plan import PlanStatus
+from switchover.domain.task import PlanId
+from switchover.dto import PlanStatusInfo
+from switchover.errors import StorageError
+from switchover.spi import DriverInfo
+
+_LOOK_SECONDS: Final = 0.2
+_CHUNK = 1 << 16
+
+
+class ServerClient:
+    """
+    A server; made by ``connect``.
+
+    Attributes:
+        facade: What callers ask.
+        store: What readers read.
+        driving: Never: the server does.
+    """
+
+    driving = False
+    driver_failure: StorageError | None = None
+    store_outage: None = None
+
+    def __init__(self, connection: Connection, *, patience_seconds: float) -> None:
+        self._connection = connection
+        self._patience_seconds = patience_seconds
+        self.facade = RemoteFacade(connection)
+        self.store = RemoteRecords(connection, self.facade)
+        self.version = 0
+
+    @property
+    def url(self) -> str:
+        """Of the server."""
+        return self._connection.url
+
+    async def driver(self) -> DriverInfo | None:
+        """Who drives the server's store, or did last."""
+        driver = (await self._connection.get(path_of("line")))["driver"]
+        if driver is None:
+            return None
+        return DriverInfo(
+            owner=driver["owner"],
+            epoch=driver["epoch"],
+            since=datetime.fromisoformat(driver["since"]),
+            alive=driver["alive"],
+        )
+
+    async def wait_for_plan(self, plan_id: int) -> PlanStatusInfo:
+        """Wait until the plan is settled or PAUSED, or everything unsettled in it is paused or held."""
+        while True:
+            plan = await self.store.load_plan(PlanId(plan_id))
+            if plan is None:
+                return await self.facade.query_plan_status(plan_id)
+            if plan.status.is_settled or plan.status is PlanStatus.PAUSED or plan.unsettled == plan.idle:
+                return PlanStatusInfo.of(plan)
+            await self.changed(self.version)
+
+    async def changed(self, seen: int) -> None:
+        """Wait a little: what has changed is asked for again then."""
+        del seen
+        await asyncio.sleep(_LOOK_SECONDS)
+        self.version += 1
+
+    async def events(self, plan_id: int, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
+        """
+        Events of a plan and of its tasks in commit order: history after position ``since``, then live.
+
+        Args:
+            follow: Wait for what is to come, across interruptions; otherwise end at what is durable now.
+        """
+        async for event in self._events(path_of("plans", plan_id, "events"), since, following=follow):
+            yield event
+
+    async def task_events(self, task_id: str, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
+        """A task's own events after sequence id ``since``; as ``events``."""
+        async for event in self._events(path_of("tasks", task_id, "events"), since, following=follow):
+            yield event
+
+    async def preview(
+        self, configs: object, options: Mapping[str, object] | None, metadata: object, *, conflicts: bool = True
+    ) -> Mapping[str, Any]:
+        """What a plan would do, worked out without doing it."""
+        document = plan_document(configs, options, metadata)
+        path = f"{path_of('plans')}:preview{'' if conflicts else '?conflicts=false'}"
+        found: Mapping[str, Any] = await self._connection.post(path, document, safe=True)
+        return found
+
+    async def checks(self) -> list[Mapping[str, Any]]:
+        """The server's self-check."""
+        found: list[Mapping[str, Any]] = (await self._connection.get(path_of("checks")))["items"]
+        return found
+
+    async def export(self, plan_id: int) -> AsyncIterator[bytes]:
+        """Everything about one plan as one JSON document, as it comes."""
+        path = path_of("plans", plan_id, "export")
+        async with self._connection.stream(path, {}, {}, idle_seconds=60.0) as response:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                yield chunk
+
+    async def stop(self, *, finish_stages_within_seconds: float = 0.0) -> None:
+        """Nothing has to be stopped: the work is the server's."""
+        del finish_stages_within_seconds
+
+    async def _events(self, path: str, since: int, *, following: bool) -> AsyncIterator[Event]:
+        if following:
+            async for event in follow(self._connection, path, since, patience_seconds=self._patience_seconds):
+                yield event
+            return
+        while True:
+            page = await self._connection.get(path, {"since": since, "limit": MOST})
+            for item in page["items"]:
+                yield Event.from_dict(item)
+            if page["nextSince"] == since:
+                return
+            since = page["nextSince"]
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    timeout_seconds: float = 60.0,
+    patience_seconds: float = 10.0,
+    session: aiohttp.ClientSession | None = None,
+) -> AsyncGenerator[ServerClient]:
+    """
+    A client of the server at ``url``. Nothing is asked of it before something is asked of the client.
+
+    Args:
+        token: Sent with every call.
+        timeout_seconds: Of one call.
+        patience_seconds: How long the server may be away while events are followed.
+        session: In place of one of its own, for certificates and the like.
+    """
+    own = aiohttp.ClientSession() if session is None else session
+    try:
+        yield ServerClient(
+            Connection(url, token, own, timeout_seconds=timeout_seconds), patience_seconds=patience_seconds
+        )
+    finally:
+        if session is None:
+            await own.close()
