@@ -107,14 +107,16 @@ def test_every_reading_verb_says_the_same_of_a_server_as_of_its_store(
     assert {check["name"] for check in call("doctor", "-o", "json", "--server", served.url).json()} == checks
 
 
-def test_every_writing_verb_is_carried_out_by_the_server(switchover: CommandLine, fleet: GatedFleet) -> None:
+def test_every_writing_verb_is_carried_out_by_the_server(
+    switchover: CommandLine, fleet: GatedFleet, call: Callable[..., Answer]
+) -> None:
     fleet.closed |= {"t1/gateway", "t2/gateway"}
     plan = fleet.write_plan(["t1", "t2", "t3"])
     served = start_server(switchover)
     where = ("--server", served.url, "-o", "json")
-    made = switchover("apply", str(plan), *where).json()
+    made = call("apply", str(plan), *where).json()
     assert made["taskIds"] == ["100-1", "100-2", "100-3"]
-    assert switchover("apply", str(plan), *where).json()["planId"] == 100, "the same file is the same plan"
+    assert call("apply", str(plan), *where).json()["planId"] == 100, "the same file is the same plan"
     fleet.wait_for("t1/gateway")
     for words in (
         ("pause", "--tenant", "t1"),
@@ -127,17 +129,17 @@ def test_every_writing_verb_is_carried_out_by_the_server(switchover: CommandLine
         ("start-line",),
         ("cancel", "--task", "100-2"),
     ):
-        assert switchover(*words, *where).json()["success"], words
+        assert call(*words, *where).json()["success"], words
     fleet.closed.clear()
-    ended = switchover("watch", "100", *where, code=None)
+    ended = call("watch", "100", *where)
     assert ended.json()["counts"] == {"COMPLETED": 2, "CANCELLED": 1}, ended
-    back = switchover("rollback", "--tenant", "t1", "--wait", "--progress", "off", *where, code=21)
-    assert back.json()["success"]
-    assert switchover("adopt", "--tenant", "t3", *where).json()["success"]
-    refused = switchover("retry", "--tenant", "t3", "--no-wait", *where, code=30)
-    assert refused.json()["failureInfo"]["errorCode"] == "ILLEGAL_STATE"
-    again = switchover("apply", str(plan), "--new", *where, code=30)
-    assert "PLAN_EXISTS" in again.output
+    back = call("rollback", "--tenant", "t1", "--wait", "--progress", "off", *where)
+    assert (back.code, back.json()["success"]) == (21, True)
+    assert call("adopt", "--tenant", "t3", *where).json()["success"]
+    refused = call("retry", "--tenant", "t3", "--no-wait", *where)
+    assert (refused.code, refused.json()["failureInfo"]["errorCode"]) == (30, "ILLEGAL_STATE")
+    again = call("apply", str(plan), "--new", *where)
+    assert (again.code, "PLAN_EXISTS" in again.output) == (30, True)
 
 
 def test_a_plan_that_the_server_refuses_is_told_with_its_places(switchover: CommandLine, fleet: GatedFleet) -> None:
@@ -150,14 +152,15 @@ def test_a_plan_that_the_server_refuses_is_told_with_its_places(switchover: Comm
     assert findings[0]["line"] > 1
 
 
-def test_nobody_at_the_address_is_told_with_the_next_move(switchover: CommandLine) -> None:
+def test_nobody_at_the_address_is_told_with_the_next_move(call: Callable[..., Answer]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     for words in (("get", "plans"), ("pause", "--plan", "1"), ("watch", "1"), ("events", "--plan", "1", "-f")):
-        told = switchover(*words, "--server", url, code=30)
+        told = call(*words, "--server", url)
+        assert told.code == 30
         assert f"UNREACHABLE: no server answers at {url}" in told.errors, words
         assert "switchover serve" in told.errors
-    assert "--server" in switchover("get", "plans", "--server", "nonsense", code=2).errors
-    assert "give one of them" in switchover("get", "plans", "--server", url, "--db", "x.db", code=2).errors
+    assert call("get", "plans", "--server", "nonsense").code == 2
+    assert "give one of them" in call("get", "plans", "--server", url, "--db", "x.db").errors
 
 
 def test_a_watch_whose_server_dies_ends_as_disconnected_and_the_work_goes_on(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from switchover.bootstrap import Executor, Mode
     from switchover.client import ServerClient
     from switchover.config import ExecutorSettings
-    from switchover.interfaces.cli.service import Service
 
 DEFAULT_DATABASE = "switchover.db"
 DB_VARIABLE = "SWITCHOVER_DB"
@@ -167,7 +166,7 @@ class Place:
         *,
         create: bool = False,
         settings: "ExecutorSettings | None" = None,
-    ) -> "AsyncGenerator[Service]":
+    ) -> "AsyncGenerator[Executor | ServerClient]":
         """The server, when one is named; else an executor over the store, as ``open`` gives it."""
         served = self.served
         if served is None:

@@ -67,19 +67,17 @@ def export(
     ] = None,
 ) -> ExitCode:
     """Write everything about one plan as one JSON document: rules, tasks, configs, pre-images, events."""
+    from switchover.bootstrap import Executor
     from switchover.interfaces.cli.exporting import write_export
     from switchover.reports.exporting import export_document
 
     async def work() -> ExitCode:
-        if place.served is not None:
-            async with place.client(place.served) as client:
-                await write_export(client.export(plan_id), to)
-        else:
-            async with place.open("read") as executor:
-                plan = await executor.store.load_plan(PlanId(plan_id))
-                if plan is None:
-                    raise CommandError(place.with_place(executor.facade.unknown_plan(plan_id).message))
-                await write_export(export_document(executor, plan), to)
+        async with place.connect("read") as service:
+            plan = await service.store.load_plan(PlanId(plan_id))
+            if plan is None:
+                raise CommandError(place.with_place(service.facade.unknown_plan(plan_id).message))
+            chunks = export_document(service, plan) if isinstance(service, Executor) else service.export(plan_id)
+            await write_export(chunks, to)
         if to is not None:
             print(f"plan {plan_id} is exported to {to}")
         return ExitCode.DONE
