@@ -19,7 +19,7 @@ class Served:
 
 def start_server(command_line: CommandLine, *options: str, env: Mapping[str, str] | None = None) -> Served:
     """Start one on any free port; the command line stops it when its block ends."""
-    program = command_line.start("serve", "--port", "0", *options, env=env)
+    program = command_line.start("serve", "--open-to-all", "--port", "0", *options, env=env)
     wait_for_output(program, "serving ")
     found = re.findall(r"at (http://\S+?),", program.output())
     return Served(found[-1], program)

@@ -66,13 +66,6 @@ def principal_of(request: Request) -> Principal:
     return cast("Principal", request.state.principal)
 
 
-def facade_of(request: Request, *, reason: str = "") -> DeploymentTaskFacade:
-    """What is asked, in the name of whoever calls."""
-    origin = request.client.host if request.client is not None else ""
-    actor = actor_of(principal_of(request), origin=origin, via="api")
-    return executor_of(request).facade.acting_as(actor, reason=reason)
-
-
 def cursor_of(value: int) -> str:
     """An opaque cursor behind which the next page begins."""
     return urlsafe_b64encode(f"1:{value}".encode()).decode().rstrip("=")

@@ -11,7 +11,7 @@ from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.output import Column, Format, Output, write_all, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
-from switchover.interfaces.cli.texts import printable
+from switchover.reports.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
