@@ -14,7 +14,7 @@ from switchover.interfaces.cli.verbs import reading
 from tests.unit.interfaces.cli.conftest import Call, Files
 
 WRONG = [
-    ("appply", "plan.yaml"),
+    ("apply",),
     ("approve", "100"),
     ("reject", "100"),
     ("serve", "--port", "many"),
