@@ -304,7 +304,7 @@ class DeploymentTaskFacade:
     async def explain_task(self, task_id: str) -> Explanation | None:
         """The one cause that a task waits for; None for an unknown id."""
         key = TaskKey.parse(task_id)
-        return None if key is None else await explain(self._store, key, delayed=self._operations().delays(key))
+        return None if key is None else await explain(self._store, key, now=self._clock.now())
 
     # Inside
 

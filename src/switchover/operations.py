@@ -21,7 +21,6 @@ from switchover.domain.task import (
     PlanId,
     TargetType,
     TaskId,
-    TaskKey,
     TaskStatus,
     TenantId,
 )
@@ -87,10 +86,6 @@ class Operations(Protocol):
         """Carry out a verb, or refuse it."""
         ...
 
-    def delays(self, key: TaskKey) -> bool:
-        """Whether the task's retry waits because the retry policy says so, as far as this process knows."""
-        ...
-
 
 class LocalOperations:
     """Carries requests out with this process's driver."""
@@ -152,6 +147,8 @@ class LocalOperations:
             facts=facts,
             idempotency_key=request.idempotency_key,
         )
+        if request.idempotency_key is not None:
+            new_plan = replace(new_plan, findings=orjson.dumps([finding.to_dict() for finding in findings]))
         total = new_plan.plan.total
         driver.note_plan(plan_id, total)
         result = _created(plan_id, total, findings)
@@ -164,13 +161,14 @@ class LocalOperations:
         found = None if key is None else await self._store.find_idempotency(key)
         if found is None:
             return None
-        plan_id, digest = found
-        if digest != draft.digest:
+        plan_id = found.plan_id
+        if found.content_digest != draft.digest:
             message = f"idempotency key {key!r} created plan {plan_id} with other content; use a new key for a new plan"
             finding = Finding(tenant_id=None, field="", code=ErrorCode.IDEMPOTENCY_MISMATCH, message=message)
             return self._refusal(finding.code, message, len(draft.configs), (finding,))
         plan = await self._store.load_plan(plan_id)
-        return _created(plan_id, len(draft.configs) if plan is None else plan.total, ())
+        findings = tuple(Finding.from_dict(finding) for finding in orjson.loads(found.findings))
+        return _created(plan_id, len(draft.configs) if plan is None else plan.total, findings)
 
     async def _facts(self, draft: Draft) -> StoreFacts:
         tenant_ids = list(dict.fromkeys(TenantId(config.tenant_id) for config in draft.configs))
@@ -223,10 +221,6 @@ class LocalOperations:
         )
         answer = AnswerRequest(request.request_id, orjson.dumps({"internalError": repr(error)}))
         await self._driver.orchestrator.note((AppendAudit(entry), answer))
-
-    def delays(self, key: TaskKey) -> bool:
-        """Whether the task's retry waits because the retry policy says so."""
-        return self._driver.scheduler.delays(key)
 
     # Verbs
 
@@ -398,11 +392,6 @@ class RemoteOperations:
             "actor": request.actor.to_dict(),
         }
         return TaskOperationResult.from_dict(await self._ask(request.verb, orjson.dumps(payload)))
-
-    def delays(self, key: TaskKey) -> bool:
-        """Only the driving process knows."""
-        del key
-        return False
 
     async def _ask(self, verb: str, payload: bytes) -> Mapping[str, Any]:
         request_id = await self._store.put_request(verb, payload)

@@ -81,12 +81,14 @@ class NewPlan:
         tasks: Iterated once per attempt, possibly in another thread; must give the same tasks every time.
         idempotency_key: Kept as long as the plan; None when the caller gave none.
         content_digest: Of the request that created the plan; compared when the key comes again.
+        findings: What its creator was told beside (JSON), kept with the key.
     """
 
     plan: PlanAggregate
     tasks: Iterable[NewTask]
     idempotency_key: str | None = None
     content_digest: str = ""
+    findings: bytes = b"[]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +286,14 @@ class StoredTask:
     config: TenantDeployConfigSnapshot
     previous: TenantDeployConfigSnapshot | None
     tenant: TenantRecord
+
+
+class KnownCreation(NamedTuple):
+    """What an idempotency key was used for: ``content_digest`` and ``findings`` as in ``NewPlan``."""
+
+    plan_id: PlanId
+    content_digest: str
+    findings: bytes = b"[]"
 
 
 class LiveTask(NamedTuple):
@@ -532,8 +542,8 @@ class ExecutionStore(ABC):
         """What was kept for one stage of a task, in the order in which it was kept."""
 
     @abstractmethod
-    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
-        """The plan that was created under this key, and the digest of its content."""
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:
+        """What was created under this key."""
 
     @abstractmethod
     async def change_token(self) -> int:

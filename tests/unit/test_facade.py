@@ -322,6 +322,18 @@ async def test_the_same_idempotency_key_gives_the_first_result_again() -> None:
         assert (await rig.try_create("t1", "t2", idempotency_key="once")).plan_id == first.plan_id
 
 
+async def test_the_second_answer_for_a_key_is_the_first_one_whole(tmp_path: Path) -> None:
+    for url in ("memory://", f"sqlite:///{tmp_path}/answers.db"):
+        async with open_rig("A", url=url, manual_clock=False) as rig:
+            first = await rig.try_create("t1", "t2", source_unit=None, idempotency_key="once")
+            assert {finding.code for finding in first.findings} == {ErrorCode.NO_PREVIOUS_CONFIG}
+            assert len(first.findings) == 2
+            await rig.settles()
+            assert await rig.try_create("t1", "t2", source_unit=None, idempotency_key="once") == first
+            await rig.restart()
+            assert await rig.try_create("t1", "t2", source_unit=None, idempotency_key="once") == first
+
+
 async def test_the_same_idempotency_key_with_other_content_is_refused_before_any_other_check() -> None:
     async with open_rig("A") as rig:
         await rig.create("t1", idempotency_key="once")

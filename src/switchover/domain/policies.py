@@ -25,7 +25,7 @@ class RetryPolicy(Protocol):
         ...
 
     def next_delay(self, task: TaskView) -> float:
-        """How many seconds an accepted retry waits before it takes a slot."""
+        """How many seconds an accepted retry waits before it takes a slot; asked once, kept across restarts."""
         ...
 
 

@@ -267,6 +267,7 @@ class TaskAggregate:
         generation: Of the task's last run; 0 before the first.
         pending_operation: Accepted and durable, not yet in effect.
         pending_from_checkpoint: What a pending retry was asked for; meaningless otherwise.
+        not_before: A pending retry starts no earlier, because the retry policy says so; None otherwise.
         held: Paused while PENDING: passed over until resumed.
         lock_held: This task owns its tenant's lock. A live task without it waits in the tenant's queue.
         line_held: Paused by the stop-line, so that the start-line resumes it.
@@ -290,6 +291,7 @@ class TaskAggregate:
     retry_count: int = 0
     pending_operation: Operation | None = None
     pending_from_checkpoint: bool = True
+    not_before: datetime | None = None
     held: bool = False
     lock_held: bool = False
     line_held: bool = False

@@ -122,7 +122,6 @@ class Driver:
             brakes=brakes,
             clock=self.clock,
             launch=self.runtime.launch,
-            retry_delay_seconds=self.policies.retry.next_delay,
             on_defect=self._defect,
         )
         self.manager.on_change = self.scheduler.wake
@@ -134,6 +133,7 @@ class Driver:
             scheduler=self.scheduler,
             clock=self.clock,
             retry_allowed=self.policies.retry.allow_retry,
+            retry_delay_seconds=self.policies.retry.next_delay,
             rollback_allowed=self.policies.rollback.can_rollback,
         )
         self.brakes = BrakeService(orchestrator=self.orchestrator, stages=self.stages, services=self.services)

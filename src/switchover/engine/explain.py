@@ -6,8 +6,9 @@ Everything is read from the store, so the answer is the same from every process.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from switchover.domain.admission import Candidate, QueueClass, WaitReason, blocking_reason, queue_class
+from switchover.domain.admission import Candidate, WaitReason, blocking_reason, queue_class
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import Operation, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.domain.verbs import PLAN_STATUSES_FOR_RETRY
@@ -63,16 +64,11 @@ class _Facts:
     line: StopLine | None
     hold: Hold | None
     driven: bool
-    delayed: bool
+    now: datetime
 
 
-async def explain(store: ExecutionStore, key: TaskKey, *, delayed: bool = False) -> Explanation | None:
-    """
-    The one cause that a task waits for; None for an unknown task.
-
-    Args:
-        delayed: The retry policy lets its retry wait, which only the driving process knows.
-    """
+async def explain(store: ExecutionStore, key: TaskKey, *, now: datetime) -> Explanation | None:
+    """The one cause that a task waits for; None for an unknown task."""
     plan = await store.load_plan(key.plan_id)
     found = await store.load_tasks([key])
     if plan is None or not found:
@@ -85,7 +81,7 @@ async def explain(store: ExecutionStore, key: TaskKey, *, delayed: bool = False)
         line=await store.load_line(),
         hold=(await store.list_holds()).get(tenant_id),
         driven=driver is not None and driver.alive,
-        delayed=delayed,
+        now=now,
     )
     cause, reason, next_move = _cause(facts)
     task = found[0].task
@@ -111,7 +107,7 @@ def _cause(facts: _Facts) -> tuple[str, str, str]:
         held=task.held,
         lock_held=task.lock_held,
         on_hold=facts.hold is not None,
-        delayed=facts.delayed and waits is QueueClass.RETRIED,
+        delayed=task.not_before is not None and facts.now < task.not_before,
     )
     reason = blocking_reason(facts.plan, candidate, line_stopped=facts.line is not None)
     if reason is not None:
@@ -160,7 +156,13 @@ def _explained(  # noqa: PLR0911  # one answer a reason
             return f"plan {plan_id} is paused, or about to be", f"`switchover resume --plan {plan_id}`"
         case WaitReason.PLAN_ROLLING_BACK:
             return f"plan {plan_id} is being rolled back", "wait"
-        case WaitReason.RETRY_DELAY | WaitReason.ORDER | WaitReason.SLOT:
+        case WaitReason.RETRY_DELAY:
+            text = "" if task.not_before is None else f" until {task.not_before:%Y-%m-%d %H:%M:%S} UTC"
+            return (
+                f"the retry policy delays its retry{text}",
+                f"wait, or withdraw it: `switchover cancel --tenant {tenant_id}`",
+            )
+        case WaitReason.ORDER | WaitReason.SLOT:
             return str(reason), "wait"
 
 

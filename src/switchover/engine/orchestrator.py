@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from switchover.domain.admission import queue_class
@@ -67,7 +68,7 @@ class PlanOrchestrator:
     Submits plans and carries out requests.
 
     Args:
-        retry_allowed, rollback_allowed: What the policies say of a task.
+        retry_allowed, retry_delay_seconds, rollback_allowed: What the policies say of a task.
     """
 
     store: ExecutionStore
@@ -77,6 +78,7 @@ class PlanOrchestrator:
     scheduler: TaskScheduler
     clock: Clock
     retry_allowed: Callable[[TaskAggregate], bool]
+    retry_delay_seconds: Callable[[TaskAggregate], float]
     rollback_allowed: Callable[[TaskAggregate], bool]
     _acquiring: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -447,7 +449,12 @@ class PlanOrchestrator:
             case Effect.RELEASE:
                 edit.set(held=False, own_request=own)
             case Effect.REQUEST:
-                edit.set(pending_operation=operation, pending_from_checkpoint=from_checkpoint, own_request=own)
+                edit.set(
+                    pending_operation=operation,
+                    pending_from_checkpoint=from_checkpoint,
+                    not_before=self._not_before(operation, edit.task, change.now),
+                    own_request=own,
+                )
                 if not edit.task.lock_held:
                     edit.acquire_lock()
             case Effect.WITHDRAW:
@@ -460,6 +467,17 @@ class PlanOrchestrator:
             case Effect.CANCEL_NOW:
                 self.boundaries.cancel_now(edit)
         edit.finish()
+
+    def _not_before(self, operation: Operation, task: TaskAggregate, now: datetime) -> datetime | None:
+        """When what was accepted may start; None for at once, which is so for all but retries."""
+        if operation is not Operation.RETRY:
+            return None
+        try:
+            seconds = self.retry_delay_seconds(task)
+            return now + timedelta(seconds=seconds) if seconds > 0 else None
+        except Exception:  # noqa: BLE001  # recorded here; the retry is accepted, so it must not be lost
+            _log.exception("the retry policy raised; the retry is not delayed", task_id=task.task_id)
+            return None
 
     async def _make_durable(self, change: Change, outcome: OperationOutcome, reply: Reply | None) -> None:
         if not change.records:

@@ -8,7 +8,8 @@ is made anew.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from switchover.domain.admission import (
     Candidate,
@@ -42,13 +43,20 @@ _MOST_STARTS = 64
 """In one turn of the loop: while the first of a thousand are made durable, the next ones are decided."""
 
 
+class _Delay(NamedTuple):
+    """A retry that waits: until ``due`` on the monotonic clock, which is ``not_before`` on the wall."""
+
+    due: float
+    not_before: datetime
+    place: Place
+
+
 class TaskScheduler:
     """
     The queues of all plans that are driven here.
 
     Args:
         launch: Takes a run and carries it out.
-        retry_delay_seconds: What the retry policy says for a task.
         on_defect: Told of an error that nobody foresaw, after which nothing may be decided any more.
     """
 
@@ -62,7 +70,6 @@ class TaskScheduler:
         brakes: Brakes,
         clock: Clock,
         launch: Launch,
-        retry_delay_seconds: Callable[[TaskAggregate], float],
         on_defect: Callable[[Exception], None],
     ) -> None:
         self._store = store
@@ -72,13 +79,13 @@ class TaskScheduler:
         self._brakes = brakes
         self._clock = clock
         self._launch = launch
-        self._retry_delay_seconds = retry_delay_seconds
         self._on_defect = on_defect
         self._queues: dict[PlanId, PlanQueue] = {}
         self._woken: dict[PlanId, None] = {}
         self._loading: set[PlanId] = set()
         self._blocked: dict[TenantId, dict[TaskKey, Place]] = {}
-        self._delayed: dict[TaskKey, tuple[float, Place]] = {}
+        self._delayed: dict[TaskKey, _Delay] = {}
+        self._waited_until: dict[TaskKey, datetime] = {}
         self._outdated: set[TaskKey] = set()
         self._alarm = Alarm(clock)
         self._loads: set[asyncio.Task[None]] = set()
@@ -107,8 +114,6 @@ class TaskScheduler:
         """Queue a task that waits for a slot since just now; without effect when it does not."""
         place = _place_of(record.task)
         if place is not None:
-            if place.queue is QueueClass.RETRIED:
-                self._delay(record, place)
             self._push(plan, place)
             self.wake(plan)
 
@@ -127,10 +132,6 @@ class TaskScheduler:
             outdated, self._outdated = self._outdated, set()
             for key in outdated:
                 self.granted(key)
-
-    def delays(self, key: TaskKey) -> bool:
-        """Whether the task's retry waits because the retry policy says so."""
-        return key in self._delayed
 
     def released_hold(self, tenant_id: TenantId) -> None:
         """A tenant's hold was lifted."""
@@ -158,14 +159,15 @@ class TaskScheduler:
         """Start delayed retries when they are due, until cancelled."""
         while True:
             now = self._clock.monotonic()
-            for key, (due, place) in list(self._delayed.items()):
-                if due <= now:
+            for key, delay in list(self._delayed.items()):
+                if delay.due <= now:
                     del self._delayed[key]
                     plan = self._residents.plans.get(key.plan_id)
                     if plan is not None:
-                        self._push(plan, place)
+                        self._waited_until[key] = delay.not_before
+                        self._push(plan, delay.place)
                         self.wake(plan)
-            await self._alarm.wait_until(min((due for due, _ in self._delayed.values()), default=None))
+            await self._alarm.wait_until(min((delay.due for delay in self._delayed.values()), default=None))
 
     async def stop(self) -> None:
         """Start nothing more."""
@@ -243,7 +245,7 @@ class TaskScheduler:
                 held=task.held,
                 lock_held=task.lock_held,
                 on_hold=task.tenant_id in self._brakes.holds,
-                delayed=place.queue is QueueClass.RETRIED and task.key in self._delayed,
+                delayed=self._is_delayed(task),
             )
 
     def _park(self, plan: PlanRecord, place: Place, reason: WaitReason) -> bool:
@@ -257,10 +259,22 @@ class TaskScheduler:
             return False
         if reason in {WaitReason.PLAN_PAUSED, WaitReason.LINE_STOPPED}:
             return False
+        if reason is WaitReason.RETRY_DELAY and (moment := record.task.not_before) is not None:
+            seconds = (moment - self._clock.now()).total_seconds()
+            self._delayed[key] = _Delay(self._clock.monotonic() + seconds, moment, place)
+            self._alarm.ring()
         self._residents.release(record)
         return True
 
+    def _is_delayed(self, task: TaskAggregate) -> bool:
+        """What has been waited for once is over, even if somebody sets the clock back meanwhile."""
+        moment = task.not_before
+        if moment is None or self._waited_until.get(task.key) == moment:
+            return False
+        return self._clock.now() < moment
+
     def _start(self, plan: PlanRecord, record: TaskRecord) -> None:
+        self._waited_until.pop(record.task.key, None)
         self._executor.prepare(plan, record)
         started = self._boundaries.start(plan, record)
         if started is not None:
@@ -327,16 +341,6 @@ class TaskScheduler:
     def _push(self, plan: PlanRecord, place: Place | None) -> None:
         if place is not None and self.driving:
             self._queue(plan).push(place)
-
-    def _delay(self, record: TaskRecord, place: Place) -> None:
-        try:
-            seconds = self._retry_delay_seconds(record.task)
-        except Exception:  # noqa: BLE001  # recorded here; the retry was accepted, so it must not be lost
-            _log.exception("the retry policy raised; the retry is not delayed", task_id=record.task.task_id)
-            seconds = 0.0
-        if seconds > 0:
-            self._delayed[record.task.key] = (self._clock.monotonic() + seconds, place)
-            self._alarm.ring()
 
 
 def _place_of(task: TaskAggregate) -> Place | None:

@@ -420,6 +420,7 @@ class TaskEdit:
             version=before.version + 1,
             updated_at=change.now,
             lock_held=self.task.lock_held and is_live,
+            not_before=self.task.not_before if self.task.pending_operation is Operation.RETRY else None,
         )
         runtime = record.runtime
         if runtime is not None:

@@ -55,6 +55,7 @@ from switchover.spi import (
     FixPrevious,
     Hold,
     KeepPreImage,
+    KnownCreation,
     LiftGeneration,
     NewPlan,
     NewTask,
@@ -366,6 +367,7 @@ class ExecutionStoreContract(ABC):
             retry_count=4,
             pending_operation=Operation.ROLLBACK,
             pending_from_checkpoint=False,
+            not_before=SAMPLE_MOMENT + timedelta(seconds=30, microseconds=1),
             held=True,
             lock_held=True,
             line_held=True,
@@ -427,15 +429,26 @@ class ExecutionStoreContract(ABC):
 
     async def test_an_idempotency_key_is_used_once(self, place: object) -> None:
         async with self.driven(place) as driven:
-            first = sample_plan(1, ["acme"]).new_plan(idempotency_key="kéy", content_digest="d1")
+            findings = b'[{"message":"gr\xc3\xbcn"}]'
+            first = sample_plan(1, ["acme"]).new_plan(idempotency_key="kéy", content_digest="d1", findings=findings)
             await driven.commit(Entry(new_plan=first))
-            assert await driven.store.find_idempotency("kéy") == (1, "d1")
+            assert await driven.store.find_idempotency("kéy") == KnownCreation(PlanId(1), "d1", findings)
             assert await driven.store.find_idempotency("key") is None
             second = sample_plan(2, ["bolt"], after_arrival=1).new_plan(idempotency_key="kéy", content_digest="d2")
             with pytest.raises(StoreConflictError):
                 await driven.commit(Entry(new_plan=second))
-            assert await driven.store.find_idempotency("kéy") == (1, "d1")
+            assert await driven.store.find_idempotency("kéy") == KnownCreation(PlanId(1), "d1", findings)
             assert await driven.store.load_plan(PlanId(2)) is None
+
+    async def test_a_moment_before_which_a_task_does_not_start_is_kept_and_forgotten(self, place: object) -> None:
+        async with self.driven(place) as driven:
+            sample = sample_plan(1, ["acme"])
+            await driven.create(sample)
+            for moment in (SAMPLE_MOMENT, SAMPLE_MOMENT + timedelta(days=1), None):
+                task = sample.write_task(1, not_before=moment)
+                await driven.commit(Entry(tasks=[task]))
+                assert (await driven.store.load_tasks([task.key]))[0].task.not_before == moment
+                assert (await driven.store.list_tasks(PlanId(1), statuses=None, after=0, limit=1))[0] == task
 
     async def test_a_plan_of_ten_thousand_tasks(self, place: object) -> None:
         names = [f"tenant-{number:05d}" for number in range(10_000)]

@@ -20,6 +20,7 @@ from switchover.spi import (
     Entry,
     ExecutionStore,
     Hold,
+    KnownCreation,
     LiveTask,
     NewPlan,
     NewTask,
@@ -263,7 +264,7 @@ class FaultyStore(ExecutionStore):
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         return await self._pass("load_pre_images", lambda: self.inner.load_pre_images(key, stage))
 
-    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:
         return await self._pass("find_idempotency", lambda: self.inner.find_idempotency(idempotency_key))
 
     async def change_token(self) -> int:

@@ -68,13 +68,16 @@ class SamplePlan:
         """Of one task."""
         return self.tasks[ordinal].tenant_id
 
-    def new_plan(self, *, idempotency_key: str | None = None, content_digest: str = "") -> NewPlan:
+    def new_plan(
+        self, *, idempotency_key: str | None = None, content_digest: str = "", findings: bytes = b"[]"
+    ) -> NewPlan:
         """What creates it as it is now; the tasks are made while they are iterated, as the engine's are."""
         return NewPlan(
             plan=self.plan,
             tasks=_Tasks(dict(self.tasks), self.configs, self.created),
             idempotency_key=idempotency_key,
             content_digest=content_digest,
+            findings=findings,
         )
 
     def event(self, kind: EventType, ordinal: int | None = None, **values: object) -> Event:

@@ -151,6 +151,14 @@ async def test_a_delayed_retry() -> None:
         await rig.do("retry", "t1")
         await rig.quiet()
         assert await _cause(rig, "100-1") == "RETRY_DELAY"
+        for _ in ("the driving process", "the next one, which never asked the policy"):
+            explanation = await rig.facade.explain_task("100-1")
+            assert explanation is not None
+            assert explanation.cause == "RETRY_DELAY"
+            assert "until 2026-01-01 00:00:30 UTC" in explanation.reason
+            assert "cancel --tenant t1" in explanation.next_move
+            await rig.restart()
+            await rig.quiet()
         await rig.clock.advance(31)
         await rig.settles()
 

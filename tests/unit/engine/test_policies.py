@@ -3,7 +3,8 @@
 # ruff: noqa: ANN401  # answers of any type
 
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +12,7 @@ from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.state_machine import TaskTransitionContext, TransitionOutcome
-from switchover.domain.task import Operation, TaskStatus, TaskView
+from switchover.domain.task import Operation, PlanId, TaskKey, TaskStatus, TaskView
 from switchover.errors import ErrorCode
 from tests.support.harness import Rig, open_rig
 
@@ -235,6 +236,66 @@ async def test_a_delayed_retry_takes_its_slot_when_the_delay_is_over() -> None:
         await rig.clock.advance(29.9)
         assert (await rig.task("t1")).pending_operation is Operation.RETRY
         await rig.clock.advance(0.2)
+        assert await rig.settles() is PlanStatus.COMPLETED
+
+
+@pytest.mark.parametrize("crash", [True, False], ids=["crash", "stop"])
+async def test_the_delay_of_a_retry_goes_on_after_a_restart(crash: bool) -> None:
+    async with open_rig("A", policies=[Delayed()]) as rig:
+        assert rig.clock is not None
+        rig.script.fail("t1", times=1)
+        await rig.create("t1")
+        await rig.settles()
+        await rig.do("retry", "t1")
+        await rig.clock.advance(20)
+        await rig.restart(crash=crash)
+        await rig.clock.advance(9.9)
+        assert (await rig.task("t1")).pending_operation is Operation.RETRY
+        assert rig.script.done() == ["t1 A"]
+        await rig.clock.advance(0.2)
+        assert await rig.settles() is PlanStatus.COMPLETED
+        (stored,) = await rig.store.inner.load_tasks([TaskKey(PlanId(100), 1)])
+        assert stored.task.not_before is None
+
+
+async def test_a_delay_that_ended_while_nobody_drove_is_over() -> None:
+    async with open_rig("A", policies=[Delayed()]) as rig:
+        assert rig.clock is not None
+        rig.script.fail("t1", times=1)
+        await rig.create("t1")
+        await rig.settles()
+        await rig.do("retry", "t1")
+        await rig.quiet()
+        await rig.crash()
+        await rig.clock.advance(31)
+        await rig.start()
+        assert await rig.settles() is PlanStatus.COMPLETED
+
+
+async def test_setting_the_clock_back_does_not_prolong_a_delay() -> None:
+    async with open_rig("A", policies=[Delayed()]) as rig:
+        assert rig.clock is not None
+        rig.script.fail("t1", times=1)
+        await rig.create("t1")
+        await rig.settles()
+        await rig.do("retry", "t1")
+        await rig.quiet()
+        rig.clock.set_wall(rig.clock.now() - timedelta(hours=1))
+        await rig.clock.advance(30.1)
+        assert await rig.settles() is PlanStatus.COMPLETED
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, "soon"])
+async def test_a_delay_that_is_none_delays_nothing(seconds: object) -> None:
+    class Odd(Delayed):
+        def next_delay(self, task: TaskView) -> float:
+            return cast("float", seconds)
+
+    async with open_rig("A", policies=[Odd()]) as rig:
+        rig.script.fail("t1", times=1)
+        await rig.create("t1")
+        await rig.settles()
+        await rig.do("retry", "t1")
         assert await rig.settles() is PlanStatus.COMPLETED
 
 

@@ -34,6 +34,7 @@ from switchover.spi import (
     FixPrevious,
     Hold,
     KeepPreImage,
+    KnownCreation,
     LiftGeneration,
     LiveTask,
     NewPlan,
@@ -142,7 +143,7 @@ class _Data:
 
     plans: dict[PlanId, _Plan] = field(default_factory=dict[PlanId, _Plan])
     tenants: dict[TenantId, _Tenant] = field(default_factory=dict[TenantId, _Tenant])
-    idempotency: dict[str, tuple[PlanId, str]] = field(default_factory=dict[str, tuple[PlanId, str]])
+    idempotency: dict[str, KnownCreation] = field(default_factory=dict[str, KnownCreation])
     requests: dict[int, Request] = field(default_factory=dict[int, Request])
     access: AccessData = field(default_factory=AccessData)
     line: StopLine | None = None
@@ -254,7 +255,9 @@ class MemoryExecutionStore(ExecutionStore):
             if new.idempotency_key in self._data.idempotency:
                 message = f"the idempotency key {new.idempotency_key!r} was used before; read the plan that it created"
                 raise StoreConflictError(message)
-            undo.put(self._data.idempotency, new.idempotency_key, (plan_id, new.content_digest))
+            undo.put(
+                self._data.idempotency, new.idempotency_key, KnownCreation(plan_id, new.content_digest, new.findings)
+            )
         record = _Plan(new.plan)
         undo.put(self._data.plans, plan_id, record)
         for new_task in new.tasks:
@@ -486,7 +489,7 @@ class MemoryExecutionStore(ExecutionStore):
         task = None if plan is None else plan.tasks.get(key.ordinal)
         return [] if task is None else [image for place, image in task.pre_images.items() if place[0] == stage]
 
-    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:
         self._check_open()
         return self._data.idempotency.get(idempotency_key)
 

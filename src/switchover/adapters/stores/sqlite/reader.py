@@ -36,7 +36,17 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
-from switchover.spi import DriverInfo, Hold, LiveTask, Request, StopLine, StoredTask, StoreState, TenantRecord
+from switchover.spi import (
+    DriverInfo,
+    Hold,
+    KnownCreation,
+    LiveTask,
+    Request,
+    StopLine,
+    StoredTask,
+    StoreState,
+    TenantRecord,
+)
 
 
 def _columns(alias: str, names: Iterable[str]) -> str:
@@ -242,11 +252,11 @@ class Reader:
 
     # The rest
 
-    def find_idempotency(self, connection: sqlite3.Connection, idempotency_key: str) -> tuple[PlanId, str] | None:
+    def find_idempotency(self, connection: sqlite3.Connection, idempotency_key: str) -> KnownCreation | None:
         """As the SPI says."""
-        query = "SELECT plan_id, content_digest FROM idempotency WHERE idempotency_key = ?"
+        query = "SELECT plan_id, content_digest, findings FROM idempotency WHERE idempotency_key = ?"
         row = connection.execute(query, (storable(idempotency_key),)).fetchone()
-        return None if row is None else (PlanId(row[0]), row[1])
+        return None if row is None else KnownCreation(PlanId(row[0]), row[1], row[2])
 
     def open_requests(self, connection: sqlite3.Connection, after: int, limit: int) -> list[Request]:
         """As the SPI says."""

@@ -58,6 +58,7 @@ TASK_CHANGING: Final = (
     "started_at",
     "ended_at",
     "failure",
+    "not_before",
 )
 """Columns that are written with every change."""
 
@@ -94,6 +95,7 @@ def task_values(task: TaskAggregate) -> Row:
         encode_optional_moment(task.started_at),
         encode_optional_moment(task.ended_at),
         encode_failure(task.failure_info),
+        encode_optional_moment(task.not_before),
     )
 
 
@@ -119,6 +121,7 @@ def task_from(row: Sequence[Any], names: Mapping[int, tuple[str, ...]]) -> TaskA
         started_at,
         ended_at,
         failure,
+        not_before,
         owns,
     ) = row
     return TaskAggregate(
@@ -135,6 +138,7 @@ def task_from(row: Sequence[Any], names: Mapping[int, tuple[str, ...]]) -> TaskA
         retry_count=retry_count,
         pending_operation=operation(pending),
         pending_from_checkpoint=bool(flags & _FROM_CHECKPOINT),
+        not_before=decode_optional_moment(not_before),
         held=bool(flags & _HELD),
         lock_held=bool(owns),
         line_held=bool(flags & _LINE_HELD),

@@ -33,6 +33,7 @@ from switchover.spi import (
     Entry,
     ExecutionStore,
     Hold,
+    KnownCreation,
     LiveTask,
     Request,
     StopLine,
@@ -228,7 +229,7 @@ class SqliteExecutionStore(ExecutionStore):
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         return await self._read("reading pre-images", lambda c: self._reader.load_pre_images(c, key, stage))
 
-    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:
         return await self._read("reading idempotency keys", lambda c: self._reader.find_idempotency(c, idempotency_key))
 
     async def change_token(self) -> int:

@@ -168,8 +168,8 @@ class BatchWriter:
             message = f"plan {plan_id} is changed before it is created; create it first"
             raise StoreConflictError(message)
         if new.idempotency_key is not None:
-            statement = "INSERT INTO idempotency VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-            values = (new.idempotency_key, plan_id, new.content_digest)
+            statement = "INSERT INTO idempotency VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            values = (new.idempotency_key, plan_id, new.content_digest, new.findings)
             if not connection.execute(statement, values).rowcount:
                 message = f"the idempotency key {new.idempotency_key!r} was used before; read the plan that it created"
                 raise StoreConflictError(message)

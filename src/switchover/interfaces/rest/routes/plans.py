@@ -133,7 +133,7 @@ async def list_plans(
     store = executor_of(request).store
     if idempotency_key is not None:
         found = await store.find_idempotency(idempotency_key)
-        plan = None if found is None else await store.load_plan(found[0])
+        plan = None if found is None else await store.load_plan(found.plan_id)
         return polled(request, page([] if plan is None else [shown_plan(plan, view)], None))
     if unsettled:
         found_plans = (await store.load_state()).plans
