@@ -248,7 +248,7 @@ class Explorer:
         driver = scene.executor
         for task in scene.watcher.live():
             if task.key not in scene.gates:
-                explanation = immediately(explain(scene.inner, task.key))
+                explanation = immediately(explain(scene.inner, task.key, now=scene.clock.now()))
                 demand(
                     explanation is not None and explanation.cause not in {"NOT_WAITING", "NO_DRIVER"},
                     "a live task neither runs nor waits for anything",

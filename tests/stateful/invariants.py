@@ -220,7 +220,7 @@ def _idle(world: Examined, picture: Picture) -> None:
 def _explained(world: Examined, picture: Picture, task: TaskAggregate) -> None:
     """Whoever waits is told of one cause, and it is a true one."""
     plan = picture.plans[task.plan_id]
-    explanation = world.do(explain(world.inner, task.key))
+    explanation = world.do(explain(world.inner, task.key, now=task.updated_at))
     assert explanation is not None
     true = {
         "HELD": task.held,
