@@ -15,7 +15,7 @@ from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.dto.details import plan_from_dict, task_from_dict
 from switchover.errors import ServerError
-from switchover.spi import Hold, StopLine
+from switchover.spi import Hold, KnownCreation, StopLine
 
 MOST = 1_000
 """Items of one page."""
@@ -91,10 +91,10 @@ class RemoteRecords:
         )
         return [Event.from_dict(item) for item in found["items"]]
 
-    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None:
-        """The plan that was created under this key; the digest of its content stays on the server."""
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:
+        """The plan that was created under this key; the rest that is kept with it stays on the server."""
         plans = await self._plans({"view": "full", "idempotencyKey": idempotency_key})
-        return (plans[0].plan_id, "") if plans else None
+        return KnownCreation(plans[0].plan_id, "") if plans else None
 
     async def _plans(self, parameters: Mapping[str, str | int | list[str]]) -> Sequence[PlanAggregate]:
         found = await self._connection.get(path_of("plans"), parameters)

@@ -16,7 +16,7 @@ from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResu
 from switchover.engine.explain import Explanation
 from switchover.errors import StorageError
 from switchover.facade import TenantInfo
-from switchover.spi import DriverInfo, Hold, StopLine
+from switchover.spi import DriverInfo, Hold, KnownCreation, StopLine
 
 
 class Facade(Protocol):
@@ -82,7 +82,7 @@ class Records(Protocol):
     async def list_holds(self) -> Mapping[TenantId, Hold]: ...
     async def load_line(self) -> StopLine | None: ...
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]: ...
-    async def find_idempotency(self, idempotency_key: str) -> tuple[PlanId, str] | None: ...
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None: ...
 
 
 class Service(Protocol):

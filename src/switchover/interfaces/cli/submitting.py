@@ -109,7 +109,7 @@ async def _attempts(service: "Service", digest: str) -> tuple[PlanId | None, _At
         found = await service.store.find_idempotency(attempts.next_key)
         if found is None:
             return newest, attempts
-        newest = found[0]
+        newest = found.plan_id
         attempts.one_more()
     raise CommandError(f"this file was submitted {_MOST_ATTEMPTS:,} times; give it a planId", ExitCode.REFUSED)
 
