@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from switchover.domain.plan import PlanAggregate, PlanRules, PlanStatus
@@ -29,6 +30,7 @@ from switchover.dto import (
     TaskOutcome,
     TaskStatusInfo,
 )
+from switchover.dto.details import task_detail, task_from_dict
 from switchover.errors import ErrorCode, ErrorType
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -184,3 +186,10 @@ def test_counts_answer_for_every_status_and_list_those_that_some_task_has() -> N
     for told in (info, PlanStatusInfo.from_dict(info.to_dict()), PlanStatusInfo()):
         assert {status: told.counts[status] for status in TaskStatus if told.counts[status]} == dict(told.counts)
         assert set(told.counts) < set(TaskStatus)
+
+
+@pytest.mark.parametrize("not_before", [None, NOW + timedelta(seconds=30, microseconds=1)])
+def test_a_task_in_full_comes_back_over_a_wire(not_before: datetime | None) -> None:
+    task = replace(TASK, not_before=not_before, pending_from_checkpoint=False, own_request=True, arrival=4)
+    data = orjson.loads(orjson.dumps({**TaskStatusInfo.of(task).to_dict(), "detail": task_detail(task)}))
+    assert task_from_dict(data) == task

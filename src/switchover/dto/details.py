@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from switchover.domain.plan import HealthSettings, OnConflict, OnFailure, PlanAggregate, PlanRules
-from switchover.domain.task import PlanId, StageMark, TaskAggregate, TaskKey, TenantId
+from switchover.domain.task import PlanId, StageMark, TaskAggregate, TaskKey, TenantId, wire_timestamp
 from switchover.domain.wire import camel_case
 from switchover.dto.results import PlanStatusInfo, TaskStatusInfo, Timestamps
 
@@ -103,6 +103,7 @@ def task_detail(task: TaskAggregate) -> dict[str, object]:
         "retrying": task.retrying,
         "previousKnown": task.previous_known,
         "pendingFromCheckpoint": task.pending_from_checkpoint,
+        "notBefore": None if task.not_before is None else wire_timestamp(task.not_before),
         "sequenceId": task.sequence_id,
         "arrival": task.arrival,
         "startedOrder": task.started_order,
@@ -134,6 +135,7 @@ def task_from_dict(data: Mapping[str, Any]) -> TaskAggregate:
         retry_count=info.retry_count,
         pending_operation=info.pending_operation,
         pending_from_checkpoint=detail["pendingFromCheckpoint"],
+        not_before=None if detail["notBefore"] is None else datetime.fromisoformat(detail["notBefore"]),
         held=detail["held"],
         lock_held=detail["lockHeld"],
         line_held=detail["lineHeld"],
