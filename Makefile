@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 PYTEST_ALL := $(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: help setup core servers demo format lint format-check style types imports spell unit contract stateful e2e docs \
-	test check coverage bench crash damage schedules pins changelog clean distclean
+	test check coverage bench crash damage schedules fuzz pins changelog clean distclean
 
 help: ## print this list
 	@awk -F ':|## ' '/^[a-z][a-z0-9 -]*:.*## / {n = split($$1, names, " "); \
@@ -84,6 +84,9 @@ damage: setup ## damage the files of killed processes in very many ways, and ope
 
 schedules: setup ## explore interleavings of the engine; ARGS="--count 1000000", or ARGS="--seed 1234" for one of them
 	@$(BIN)/python -m tests.schedules.run $(ARGS)
+
+fuzz: setup ## fuzz every door for texts of strangers; ARGS="--door plan --seconds 3600", or --show FILE
+	@$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 # --- upkeep -------------------------------------------------------------------------------------------------------
 

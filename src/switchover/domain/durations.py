@@ -18,7 +18,7 @@ def parse_duration(value: object) -> float:
     """
     seconds: float | None = None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = _as_float(value)
     elif isinstance(value, str):
         text = value.strip()
         if _NUMBER.fullmatch(text):
@@ -29,6 +29,13 @@ def parse_duration(value: object) -> float:
         return seconds
     msg = f"{value!r} is no duration of zero or more; write for example 500ms, 3s, 10m or 4h (a bare number is seconds)"
     raise ValueError(msg)
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf
 
 
 def format_duration(seconds: float) -> str:

@@ -31,6 +31,7 @@ def failure_of(error: BaseException, *, task: TaskView, stage: str, step: str | 
     else:
         code, kind, retryable = ErrorCode.STEP_FAILED, ErrorType.UNKNOWN_ERROR, True
         text = f"{type(error).__name__}: {text}"
+    text = text.encode("utf-8", "backslashreplace").decode()  # no store could keep a lone surrogate
     message = text if text.startswith(place) or f"tenant {task.tenant_id}" in text else f"{place}: {text}"
     return FailureInfo(
         error_code=code,

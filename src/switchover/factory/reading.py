@@ -89,15 +89,22 @@ class Draft:
         """What was asked for, as one short text: the same for the same content, however it was spelt."""
         content = hashlib.blake2b(digest_size=16)
         head = self.options.model_dump(mode="json", by_alias=False), self.name, dict(self.labels)
-        content.update(orjson.dumps(head, option=orjson.OPT_SORT_KEYS))
+        content.update(_content(head, orjson.OPT_SORT_KEYS))
         for config in self.configs:
-            content.update(orjson.dumps(config, option=orjson.OPT_PASSTHROUGH_SUBCLASS))
+            content.update(_content(config, orjson.OPT_PASSTHROUGH_SUBCLASS))
         # What could not be read is no part of the configs: two wrong requests are the same if they are equally wrong.
         for finding in self.findings:
             content.update(
                 repr((finding.index, finding.field, finding.code, finding.message)).encode("ascii", "replace")
             )
         return content.hexdigest()
+
+
+def _content(value: object, option: int) -> bytes:
+    try:
+        return orjson.dumps(value, option=option)
+    except TypeError:
+        return b"\0"  # a number beyond 64 bits, which validation refuses: no plan has such content
 
 
 # --- configs -------------------------------------------------------------------------------------------------------

@@ -316,14 +316,14 @@ def _shown(value: object) -> str:
     try:
         text = orjson.dumps(value, default=str).decode()
     except (TypeError, ValueError):
-        text = str(value)
+        text = str(value).encode("utf-8", "backslashreplace").decode()  # JSON can spell what UTF-8 cannot
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 # --- version keys --------------------------------------------------------------------------------------------------
 
 _MISSING = object()
-_PATH_PART = re.compile(r"""\.?([^.\[\]]+)|\[(\d+)\]|\[(?:'([^']*)'|"([^"]*)")\]""")
+_PATH_PART = re.compile(r"""\.?([^.\[\]]+)|\[(\d{1,9})\]|\[(?:'([^']*)'|"([^"]*)")\]""")
 
 
 def compile_json_path(text: str) -> tuple[str | int, ...]:

@@ -287,6 +287,7 @@ def _scalar(value: object, path: str) -> bytes:
 
 def _compile_text(text: str, parts: list[bytes | Template], path: str) -> None:
     try:
+        text.encode()  # a lone surrogate would be noticed only when it is rendered
         template = compile_template(text)
         parts.append(template if template.names else orjson.dumps(template.render(_NOBODY)))
     except StageError as error:
