@@ -10,7 +10,7 @@ that is slow costs nobody anything: nothing is queued for it.
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -218,7 +218,7 @@ class Streams:
 
     async def read(
         self, key: object, source: Callable[[], Source], since: Cursor
-    ) -> AsyncIterator[Sequence[Item] | None]:
+    ) -> AsyncGenerator[Sequence[Item] | None]:
         """
         Batches of events behind ``since``, for ever; None says that nothing came for a while.
 

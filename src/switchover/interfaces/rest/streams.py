@@ -6,7 +6,8 @@ an event ``cut-off`` that says so and from where it can go on. It costs nobody a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import orjson
@@ -49,7 +50,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        batches: AsyncIterator[Sequence[Item] | None],
+        batches: AsyncGenerator[Sequence[Item] | None],
         *,
         since: str,
         wanted: Callable[[str], bool] | None = None,
@@ -76,7 +77,8 @@ class EventStream(Response):
 
     async def _write(self, send: Send) -> None:
         try:
-            last = await self._batches_to(send)
+            async with aclosing(self._batches):  # whoever is cut off reads no more, however long the last event takes
+                last = await self._batches_to(send)
         except _SlowReaderError:
             last = _control(
                 "cut-off",

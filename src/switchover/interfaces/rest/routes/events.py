@@ -1,6 +1,6 @@
 """Events: a page of history as JSON, or history and then live as server-sent events."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -98,7 +98,7 @@ def _start(since: int, last_event_id: str | None) -> int:
     return int(text)
 
 
-def _stream(request: Request, batches: AsyncIterator[Sequence[Item] | None], start: int) -> Response:
+def _stream(request: Request, batches: AsyncGenerator[Sequence[Item] | None], start: int) -> Response:
     principal = principal_of(request)
     return EventStream(
         batches,
