@@ -31,9 +31,10 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.stage import TaskStage
-from switchover.domain.task import PlanId, TaskKey, is_plan_id
+from switchover.domain.task import Operation, PlanId, TaskKey, TenantId, is_plan_id
 from switchover.dto import PlanStatusInfo, TenantDeployConfig
 from switchover.engine.driver import Driver, DriverOptions
+from switchover.engine.forecast import Forecast, forecast_plan, forecast_tenant
 from switchover.engine.observing import PlaceReport, observe
 from switchover.engine.patience import patiently
 from switchover.engine.publisher import EventPublisher
@@ -267,6 +268,14 @@ class Executor:
         """
         key = TaskKey.parse(task_id)
         return None if key is None else await observe(self.store, key, self._stages, self._services)
+
+    async def forecast_plan(self, plan_id: int, operation: Operation, *, from_checkpoint: bool = True) -> Forecast:
+        """What a request by plan would do; changes nothing. Policies are not asked, and may refuse single tasks."""
+        return await forecast_plan(self.store, PlanId(plan_id), operation, from_checkpoint=from_checkpoint)
+
+    async def forecast_tenant(self, tenant_id: str, operation: Operation, *, from_checkpoint: bool = True) -> Forecast:
+        """What a request by tenant would do; changes nothing. Policies are not asked, and may refuse."""
+        return await forecast_tenant(self.store, TenantId(tenant_id), operation, from_checkpoint=from_checkpoint)
 
     async def changed(self, seen: int) -> None:
         """Wait until something may have been committed since ``version`` was ``seen``."""

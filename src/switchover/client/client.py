@@ -1,7 +1,7 @@
 """``connect``: a server, with the surface that an ``Executor`` has for those who ask and look."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -9,14 +9,16 @@ from typing import Any, Final
 import aiohttp
 
 from switchover.client.connection import Connection
-from switchover.client.facade import RemoteFacade, path_of, plan_document
+from switchover.client.facade import RemoteFacade, path_of, plan_document, unknown_failure
 from switchover.client.following import follow
 from switchover.client.records import MOST, RemoteRecords
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
-from switchover.domain.task import PlanId
+from switchover.domain.task import Operation, PlanId
 from switchover.dto import PlanStatusInfo
-from switchover.errors import StorageError
+from switchover.engine.forecast import Forecast
+from switchover.engine.observing import PlaceReport
+from switchover.errors import ServerError, StorageError
 from switchover.spi import DriverInfo
 
 _LOOK_SECONDS: Final = 0.2
@@ -48,6 +50,30 @@ class ServerClient:
     def url(self) -> str:
         """Of the server."""
         return self._connection.url
+
+    async def observe(self, task_id: str) -> Sequence[PlaceReport] | None:
+        """What the targets of a task hold now, beside what was there before and what its switch writes."""
+        try:
+            found = await self._connection.get(path_of("tasks", task_id, "observation"))
+        except ServerError as error:
+            unknown_failure(error)
+            return None
+        return [PlaceReport.from_dict(item) for item in found["items"]]
+
+    async def forecast_plan(self, plan_id: int, operation: Operation, *, from_checkpoint: bool = True) -> Forecast:
+        """What a request by plan would do."""
+        return await self._forecast("plans", plan_id, operation, from_checkpoint=from_checkpoint)
+
+    async def forecast_tenant(self, tenant_id: str, operation: Operation, *, from_checkpoint: bool = True) -> Forecast:
+        """What a request by tenant would do."""
+        return await self._forecast("tenants", tenant_id, operation, from_checkpoint=from_checkpoint)
+
+    async def _forecast(self, kind: str, target: object, operation: Operation, *, from_checkpoint: bool) -> Forecast:
+        query = {"verb": str(operation), "from": "checkpoint" if from_checkpoint else "scratch"}
+        try:
+            return Forecast.from_dict(await self._connection.get(path_of(kind, target, "forecast"), query))
+        except ServerError as error:
+            return Forecast(found=False, refusal=unknown_failure(error).message)
 
     async def driver(self) -> DriverInfo | None:
         """Who drives the server's store, or did last."""

@@ -7,6 +7,7 @@ of the driving process are not asked; they may still refuse single tasks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import Operation, PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
@@ -66,6 +67,17 @@ class Forecast:
             ],
         }
 
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "Forecast":
+        """The inverse of ``to_dict``."""
+        return Forecast(
+            found=data["found"],
+            total=data["total"],
+            refusal=data["refusal"] or "",
+            effects={(Effect(item["effect"]), TaskStatus(item["status"])): item["tasks"] for item in data["effects"]},
+            refused={item["errorCode"]: (item["tasks"], item["example"]) for item in data["refused"]},
+        )
+
 
 async def forecast_plan(
     store: ExecutionStore, plan_id: PlanId, operation: Operation, *, from_checkpoint: bool = True
@@ -101,6 +113,17 @@ async def forecast_task(
     forecast = Forecast(refusal=verdict.message)
     forecast.note(task, verdict)
     return forecast
+
+
+async def forecast_tenant(
+    store: ExecutionStore, tenant_id: TenantId, operation: Operation, *, from_checkpoint: bool = True
+) -> Forecast:
+    """What a request by tenant would do: about the task that holds the tenant's lock, else the newest one."""
+    record = (await store.load_tenants([tenant_id])).get(tenant_id)
+    key = None if record is None else record.owner or record.newest
+    if key is None:
+        return Forecast(found=False, refusal=f"no task of tenant {tenant_id!r} is known; see `switchover get plans`")
+    return await forecast_task(store, key, operation, from_checkpoint=from_checkpoint)
 
 
 def stored_facts(

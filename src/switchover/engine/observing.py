@@ -1,7 +1,8 @@
 """What the targets of a task hold now, beside what was there before and what its switch writes. Nothing is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from switchover.domain.stage import ObservableStep, Observation
 from switchover.domain.task import TaskKey
@@ -14,7 +15,7 @@ from switchover.spi import ExecutionStore
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceReport:
     """
-    One place that a stage writes.
+    One place that a stage writes. Values are text; bytes that are none are escaped.
 
     Attributes:
         place: Target, key and field, for people.
@@ -30,29 +31,43 @@ class PlaceReport:
     step: str
     place: str = ""
     kept: bool = False
-    before: bytes | None = None
-    wanted: bytes | None = None
-    observed: bytes | None = None
+    before: str | None = None
+    wanted: str | None = None
+    observed: str | None = None
     generation: int = 0
     problem: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """The wire form, in camelCase; bytes as text, and what is no text with its odd bytes escaped."""
+        """The wire form, in camelCase."""
         return {
             "stage": self.stage,
             "step": self.step,
             "place": self.place,
             "kept": self.kept,
-            "before": shown(self.before),
-            "wanted": shown(self.wanted),
-            "observed": shown(self.observed),
+            "before": self.before,
+            "wanted": self.wanted,
+            "observed": self.observed,
             "generation": self.generation,
             "problem": self.problem or None,
         }
 
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "PlaceReport":
+        """The inverse of ``to_dict``."""
+        return PlaceReport(
+            stage=data["stage"],
+            step=data["step"],
+            place=data["place"],
+            kept=data["kept"],
+            before=data["before"],
+            wanted=data["wanted"],
+            observed=data["observed"],
+            generation=data["generation"],
+            problem=data["problem"] or "",
+        )
 
-def shown(value: bytes | None) -> str | None:
-    """As text."""
+
+def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "backslashreplace")
 
 
@@ -84,8 +99,8 @@ def _report(stage: str, step: str, seen: Observation, images: dict[str, bytes | 
         step=step,
         place=seen.place,
         kept=seen.pre_image_key in images,
-        before=images.get(seen.pre_image_key),
-        wanted=seen.wanted,
-        observed=seen.held,
+        before=_text(images.get(seen.pre_image_key)),
+        wanted=_text(seen.wanted),
+        observed=_text(seen.held),
         generation=seen.generation,
     )

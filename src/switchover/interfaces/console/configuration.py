@@ -6,7 +6,7 @@ from typing import cast
 
 from switchover.domain.task import TenantDeployConfigSnapshot
 from switchover.domain.wire import config_to_dict
-from switchover.engine.observing import PlaceReport, shown
+from switchover.engine.observing import PlaceReport
 
 _APART = frozenset({"tenantId", "sourceTenantDeployConfig", "planId", "planVersion"})
 
@@ -62,14 +62,14 @@ def place_rows(reports: Sequence[PlaceReport]) -> list[PlaceRow]:
         PlaceRow(
             stage=report.stage,
             name=report.place or report.step,
-            before=_bytes(report.before) if report.kept else "not written yet",
-            wanted="" if report.wanted is None else _bytes(report.wanted),
-            observed=report.problem or f"{_bytes(report.observed)} (generation {report.generation})",
+            before=_shown(report.before) if report.kept else "not written yet",
+            wanted="" if report.wanted is None else _shown(report.wanted),
+            observed=report.problem or f"{_shown(report.observed)} (generation {report.generation})",
             differs=bool(report.problem) or report.observed != report.wanted,
         )
         for report in reports
     ]
 
 
-def _bytes(value: bytes | None) -> str:
-    return shown(value) or ("nothing" if value is None else "empty")
+def _shown(value: str | None) -> str:
+    return value or ("nothing" if value is None else "empty")

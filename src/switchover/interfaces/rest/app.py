@@ -19,12 +19,20 @@ from switchover.interfaces.rest.headers import SecurityHeaders
 from switchover.interfaces.rest.live import Streams
 from switchover.interfaces.rest.permissions import REQUIRED, AccessControl
 from switchover.interfaces.rest.routes import access as access_routes
-from switchover.interfaces.rest.routes import events, health, plans, tasks, tenants, verbs
+from switchover.interfaces.rest.routes import events, forecasts, health, plans, tasks, tenants, verbs
 from switchover.interfaces.rest.streams import Patience
 
 PREFIX = "/api/v1"
 
-_ROUTERS = (plans.router, tasks.router, tenants.router, events.router, verbs.router, access_routes.router)
+_ROUTERS = (
+    plans.router,
+    tasks.router,
+    tenants.router,
+    events.router,
+    forecasts.router,
+    verbs.router,
+    access_routes.router,
+)
 
 
 def create_app(

@@ -11,7 +11,7 @@ import typer
 from switchover.interfaces.cli.app import app
 
 VERBS = {
-    *("demo", "lint", "plan", "run", "get", "watch", "events", "explain", "history"),
+    *("demo", "lint", "plan", "run", "get", "watch", "events", "explain", "forecast", "history", "observe"),
     *("pause", "resume", "cancel", "retry", "rollback"),
     *("hold", "unhold", "adopt", "stop-line", "start-line", "doctor", "export", "serve", "token", "audit", "apply"),
 }

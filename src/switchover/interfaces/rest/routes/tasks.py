@@ -6,8 +6,8 @@ from starlette.responses import Response
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
 from switchover.domain.task import TaskAggregate, TaskKey
-from switchover.interfaces.rest.answers import polled
-from switchover.interfaces.rest.parameters import FullView, TaskText, View, executor_of, principal_of
+from switchover.interfaces.rest.answers import answer, polled
+from switchover.interfaces.rest.parameters import FullView, TaskText, View, executor_of, page, principal_of
 from switchover.interfaces.rest.problems import unknown
 from switchover.interfaces.rest.reach import check_tenant
 from switchover.interfaces.rest.routes.plans import shown_task
@@ -47,3 +47,14 @@ async def explain_task(request: Request, task_id: TaskText) -> Response:
     if found is None:
         raise unknown(None, f"task {task_id!r}")
     return polled(request, found.to_dict())
+
+
+@router.get("/tasks/{taskId}/observation")
+async def observe_task(request: Request, task_id: TaskText) -> Response:
+    """Look at the task's targets: what was there before, what the switch writes, what is there now."""
+    executor = executor_of(request)
+    await known_task(executor, principal_of(request), task_id)
+    reports = await executor.observe(task_id)
+    if reports is None:
+        raise unknown(None, f"task {task_id!r}")
+    return answer(page([report.to_dict() for report in reports], None))
