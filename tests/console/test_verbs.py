@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from switchover.domain.access import TenantSelector
 from switchover.domain.task import Operation
 from tests.console.conftest import Served, opened, serving
 
@@ -219,8 +220,11 @@ def test_who_may_only_look_is_offered_nothing_and_refused_everything(served: Ser
 
 
 def test_who_may_see_some_tenants_sees_no_others(served: Served, page: Page) -> None:
-    served.door.sees, served.door.limited = (lambda tenant_id: tenant_id == "acme"), True
+    served.door.tenants = TenantSelector(("acme",))
     _running(served)
+    served.create("elm", plan_id=101, name="none of theirs")
+    assert "none of theirs" not in page.request.get(f"{served.url}/plans").text()
+    assert page.request.get(f"{served.url}/plans/101").status == 404
     page.goto(f"{served.url}/plans/100")
     expect(page.locator("tr[data-row]")).to_have_count(1)
     for path in ("plans/100", "plans/100/events", "plans/100/timeline", "plans/100/rows", "brakes"):

@@ -1,17 +1,13 @@
 """A door that lets everybody in, as who a test says."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from switchover.domain.access import EVERYONE, TenantSelector
 from switchover.domain.audit import Actor
 from switchover.interfaces.console.door import Visitor
-
-
-def _everybody(tenant_id: str) -> bool:
-    return True
 
 
 @dataclass
@@ -20,8 +16,7 @@ class OpenDoor:
 
     name: str = "maria"
     operates: bool = True
-    sees: Callable[[str], bool] = field(default=_everybody)
-    limited: bool = False
+    tenants: TenantSelector = EVERYONE
     csrf: str = "c5rf"
     closed: bool = False
     secret: str = "open sesame"
@@ -37,8 +32,7 @@ class OpenDoor:
             leaves=True,
             csrf=self.csrf,
             actor=Actor(name=self.name, kind="token", origin="127.0.0.1", via="console"),
-            sees=self.sees,
-            limited=self.limited,
+            tenants=self.tenants,
         )
 
     async def sign_in(self, request: Request, token: str, onward: str) -> Response | str:

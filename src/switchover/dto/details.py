@@ -4,11 +4,12 @@ Plans and tasks in full, beyond what their status says: enough to make the aggre
 The command line shows the same of a plan whether it reads a store or asks a server, because it has the same value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+from switchover.domain.addresses import without_credentials
 from switchover.domain.plan import HealthSettings, OnConflict, OnFailure, PlanAggregate, PlanRules
 from switchover.domain.task import PlanId, StageMark, TaskAggregate, TaskKey, TenantId, wire_timestamp
 from switchover.domain.wire import camel_case
@@ -44,8 +45,19 @@ def rules_to_dict(rules: PlanRules) -> dict[str, object]:
         "rollback": {"onFailure": str(rules.on_failure), "hold": rules.hold_after_rollback},
         "retry": {"max": rules.max_retry},
         "health": {wire_name: getattr(rules.health, name) for name, wire_name in _HEALTH.items()},
-        "services": [dict(service) for service in rules.services],
+        "services": [_shown(service) for service in rules.services],
     }
+
+
+def _shown(value: object) -> object:
+    """A part of the catalogue as it may be shown: URLs without user, password and secrets in their query."""
+    if isinstance(value, str):
+        return without_credentials(value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {name: _shown(inner) for name, inner in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in cast("Sequence[object]", value)]
+    return value
 
 
 def plan_from_dict(data: Mapping[str, Any]) -> PlanAggregate:

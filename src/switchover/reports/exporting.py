@@ -4,9 +4,8 @@ Everything about one plan as one JSON document, written as it is read: memory do
 Passwords inside URLs are taken out, wherever they stand.
 """
 
-import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,8 +13,10 @@ import orjson
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
 from switchover.domain.task import StageMark, TaskAggregate, wire_timestamp
-from switchover.domain.wire import camel_case, config_to_dict
+from switchover.domain.wire import config_to_dict
 from switchover.dto import PlanStatusInfo, TaskStatusInfo
+from switchover.dto.details import rules_to_dict
+from switchover.reports.redaction import redacted
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 FORMAT = "switchover-export/1"
 
 _PAGE = 200
-_PASSWORD = re.compile(rb'(://[^/\s"@:\\]*):[^/\s"\\]*@')
 
 
 async def export_document(executor: "Executor", plan: PlanAggregate) -> AsyncIterator[bytes]:
     """The document, in pieces."""
     head = {"format": FORMAT, "exportedAt": wire_timestamp(executor.clock.now()), "plan": _plan(plan)}
-    yield _clean(orjson.dumps(head, option=orjson.OPT_INDENT_2))[:-2]
+    yield redacted(orjson.dumps(head, option=orjson.OPT_INDENT_2))[:-2]
     yield b',\n  "tasks": ['
     first = True
     after = 0
@@ -49,15 +49,10 @@ async def export_document(executor: "Executor", plan: PlanAggregate) -> AsyncIte
 
 
 def _item(value: object, *, first: bool) -> bytes:
-    return (b"\n    " if first else b",\n    ") + _clean(orjson.dumps(value))
-
-
-def _clean(data: bytes) -> bytes:
-    return _PASSWORD.sub(rb"\1:***@", data)
+    return (b"\n    " if first else b",\n    ") + redacted(orjson.dumps(value))
 
 
 def _plan(plan: PlanAggregate) -> dict[str, object]:
-    rules = plan.rules
     return {
         **PlanStatusInfo.of(plan).to_dict(),
         "name": plan.name,
@@ -66,19 +61,8 @@ def _plan(plan: PlanAggregate) -> dict[str, object]:
         "cancelled": plan.cancelled,
         "run": plan.run,
         "position": plan.position,
-        "rules": {
-            "maxConcurrency": rules.max_concurrency,
-            "onConflict": str(rules.on_conflict),
-            "rollback": {"onFailure": str(rules.on_failure), "hold": rules.hold_after_rollback},
-            "retry": {"max": rules.max_retry},
-            "health": _camel(rules.health, rules.health.__dataclass_fields__),
-            "services": [dict(service) for service in rules.services],
-        },
+        "rules": rules_to_dict(plan.rules),
     }
-
-
-def _camel(value: object, names: Iterable[str]) -> dict[str, object]:
-    return {camel_case(name): getattr(value, name) for name in names}
 
 
 async def _task(executor: "Executor", stored: "StoredTask") -> dict[str, object]:

@@ -1,12 +1,12 @@
 """Who looks at the console, and how somebody comes in and leaves: what the pages need to know of access control."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from switchover.domain.access import EVERYONE, TenantSelector
 from switchover.domain.audit import Actor
 
 
@@ -22,8 +22,7 @@ class Visitor:
         leaves: Came in with a session, so there is something to leave.
         csrf: What a form has to bring along.
         actor: As the audit log knows them.
-        sees: Whether a tenant is one of theirs.
-        limited: Not every tenant is.
+        tenants: Those that are theirs.
     """
 
     name: str
@@ -33,8 +32,16 @@ class Visitor:
     leaves: bool
     csrf: str
     actor: Actor
-    sees: Callable[[str], bool]
-    limited: bool = False
+    tenants: TenantSelector = EVERYONE
+
+    def sees(self, tenant_id: str) -> bool:
+        """Whether a tenant is one of theirs."""
+        return self.tenants.selects(tenant_id)
+
+    @property
+    def limited(self) -> bool:
+        """Some tenants are not theirs."""
+        return not self.tenants.is_everyone
 
 
 class Door(Protocol):

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.audit import EVERYTHING
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
@@ -52,6 +53,7 @@ class Pages:
         self._stopping = stopping
         self._boards = Boards(executor)
         self._timelines = Timelines(executor.store)
+        self._reach = PlanReach(executor.store)
         self._root = entrance.root
 
     def router(self) -> APIRouter:
@@ -84,8 +86,9 @@ class Pages:
     async def plans(self, request: Request, before: int | None = None, part: bool = False) -> Response:  # noqa: FBT001, FBT002  # a query parameter
         """The list."""
         visitor = await self._entrance.visitor(request)
-        shown = await self._executor.store.list_plans(before=before, limit=_PLANS)
-        older = shown[-1].plan_id if len(shown) == _PLANS else None
+        found = await self._executor.store.list_plans(before=before, limit=_PLANS)
+        shown = [plan for plan in found if await self._reach.sees(visitor.tenants, plan.plan_id)]
+        older = found[-1].plan_id if len(found) == _PLANS else None
         return await self._entrance.page(
             request,
             "plans.html",
@@ -118,7 +121,7 @@ class Pages:
     ) -> Response:
         """A plan as a board of tenants and stages."""
         visitor = await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        board = await self._board(plan_id, visitor)
         wanted = Wanted(text=q, statuses=frozenset(status or ()))
         rows = self._rows(board, wanted, visitor)
         return await self._plan_page(
@@ -150,7 +153,7 @@ class Pages:
     ) -> Response:
         """Some rows of the board."""
         visitor = await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        board = await self._board(plan_id, visitor)
         rows = self._rows(board, Wanted(text=q, statuses=frozenset(status or ())), visitor)
         return self._entrance.fragment(
             "plan_rows_part.html",
@@ -171,7 +174,7 @@ class Pages:
     ) -> Response:
         """One letter for each row of the board."""
         visitor = await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        board = await self._board(plan_id, visitor)
         rows = self._rows(board, Wanted(text=q, statuses=frozenset(status or ())), visitor)
         letters = "".join([TASK_LOOKS[row.status].letter for row in rows])
         return PlainTextResponse(letters, headers={"Cache-Control": "no-store"})
@@ -185,7 +188,7 @@ class Pages:
     ) -> Response:
         """When which tenant ran which stage."""
         visitor = await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        board = await self._board(plan_id, visitor)
         timeline = await self._timelines.of(PlanId(plan_id))
         lanes = [lane for lane in timeline.lanes.values() if visitor.sees(lane.tenant_id)]
         now = self._executor.clock.now()
@@ -213,7 +216,7 @@ class Pages:
     ) -> Response:
         """The newest events, and older ones page by page."""
         visitor = await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        board = await self._board(plan_id, visitor)
         end = board.plan.position + 1 if before is None else before
         start = max(end - _EVENTS - 1, 0)
         events = await self._events(plan_id, start, end, visitor)
@@ -231,15 +234,15 @@ class Pages:
     async def events_since(self, request: Request, plan_id: int, after: Annotated[int, Query(ge=0)] = 0) -> Response:
         """What is newer; at most the newest hundred, for a page that fell behind shows no more anyway."""
         visitor = await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        board = await self._board(plan_id, visitor)
         end = board.plan.position + 1
         events = await self._events(plan_id, max(after, end - _EVENTS - 1), end, visitor)
         return self._entrance.fragment("event_rows.html", events=events)
 
     async def plan_feed(self, request: Request, plan_id: int) -> Response:
         """Says when the board looks different."""
-        await self._entrance.visitor(request)
-        board = await self._board(plan_id)
+        visitor = await self._entrance.visitor(request)
+        board = await self._board(plan_id, visitor)
 
         async def token() -> object:
             return board.version
@@ -338,8 +341,9 @@ class Pages:
 
     # Inside
 
-    async def _board(self, plan_id: int) -> PlanBoard:
-        board = await self._boards.of(PlanId(plan_id))
+    async def _board(self, plan_id: int, visitor: Visitor) -> PlanBoard:
+        seen = await self._reach.sees(visitor.tenants, plan_id)
+        board = await self._boards.of(PlanId(plan_id)) if seen else None
         if board is None:
             raise self._entrance.nothing(f"No plan {plan_id} is known.")
         return board

@@ -50,8 +50,7 @@ class SessionDoor:
             leaves=True,
             csrf=_csrf(cookie),
             actor=actor_of(principal, origin=_origin(request), via="console"),
-            sees=principal.may_touch,
-            limited=principal.is_limited,
+            tenants=principal.tenants,
         )
 
     async def sign_in(self, request: Request, token: str, onward: str) -> Response | str:

@@ -8,13 +8,15 @@ import orjson
 from fastapi import Request
 from starlette.responses import Response
 
+from switchover.reports.redaction import redacted
+
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 
 def rendered(value: object) -> bytes:
-    """JSON text."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    """JSON text, without passwords in URLs: readers of plans are not given what opens the targets."""
+    return redacted(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
 
 
 def answer(value: object, status: HTTPStatus = HTTPStatus.OK, *, headers: Mapping[str, str] | None = None) -> Response:

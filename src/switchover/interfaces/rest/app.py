@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from switchover._version import __version__
+from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.wire import camel_case
 from switchover.interfaces.rest import problems, refusals
@@ -64,6 +65,7 @@ def create_app(
     )
     app.state.executor = executor
     app.state.access = access
+    app.state.reach = PlanReach(executor.store)
     app.state.patience = patience or Patience()
     app.state.streams = Streams(executor)
     app.add_middleware(SecurityHeaders)

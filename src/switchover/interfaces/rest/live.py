@@ -20,6 +20,7 @@ from switchover.bootstrap import Executor
 from switchover.domain.events import Event
 from switchover.domain.task import PlanId, TaskKey
 from switchover.errors import StorageError
+from switchover.reports.redaction import redacted
 
 _AT_HAND = 4_096
 _PAGE = 500
@@ -56,7 +57,7 @@ class Source(Protocol):
 
 def frame_of(event: Event, event_id: str) -> bytes:
     """The event as server-sent events write it."""
-    return b"id: " + event_id.encode() + b"\ndata: " + orjson.dumps(event.to_dict()) + b"\n\n"
+    return b"id: " + event_id.encode() + b"\ndata: " + redacted(orjson.dumps(event.to_dict())) + b"\n\n"
 
 
 class PlanSource:

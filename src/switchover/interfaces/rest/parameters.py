@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Path, Query, Request
 
 from switchover.access.control import actor_of
+from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
 from switchover.domain.audit import Actor
@@ -47,6 +48,11 @@ Statuses = Annotated[
 def executor_of(request: Request) -> Executor:
     """What is served."""
     return cast("Executor", request.app.state.executor)
+
+
+def reach_of(request: Request) -> PlanReach:
+    """Which plans somebody sees who is limited to some tenants."""
+    return cast("PlanReach", request.app.state.reach)
 
 
 def actor_of_request(request: Request) -> Actor:

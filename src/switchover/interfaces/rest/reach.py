@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
 from switchover.domain.task import PlanId, TaskKey
@@ -60,6 +61,17 @@ async def check_plan(executor: Executor, principal: Principal, plan_id: int) -> 
         for task in page:
             check_tenant(principal, task.tenant_id)
         after = page[-1].key.ordinal
+
+
+async def check_plan_is_seen(reach: PlanReach, principal: Principal, plan_id: int) -> None:
+    """
+    At least one tenant of the plan is within reach.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if not await reach.sees(principal.tenants, plan_id):
+        raise _out_of_reach(principal, f"plan {plan_id}")
 
 
 def _out_of_reach(principal: Principal, what: str) -> ProblemError:

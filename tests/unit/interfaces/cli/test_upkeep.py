@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from switchover.reports import checkup
-from switchover.reports.exporting import _clean
+from switchover.reports.redaction import redacted
 from tests.unit.interfaces.cli.conftest import Call, Files
 
 
@@ -56,7 +56,7 @@ def test_a_file_is_written_whole_or_not_at_all(ran: Call, tmp_path: Path) -> Non
     ],
 )
 def test_passwords_in_urls_are_taken_out(text: str, clean: str) -> None:
-    assert _clean(text.encode()).decode() == clean
+    assert redacted(text.encode()).decode() == clean
 
 
 def test_an_export_holds_no_password(call: Call, files: Files) -> None:

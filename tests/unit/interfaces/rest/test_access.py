@@ -220,6 +220,30 @@ async def test_a_token_with_tenants_sees_and_touches_only_them(door: Door) -> No
     }
     events = (await door.ask("GET", "/api/v1/plans/100/events", "acme")).json()["items"]
     assert {event["tenantId"] for event in events} <= {"acme-1", None}
+    plans = (await door.ask("GET", "/api/v1/plans", "acme")).json()["items"]
+    assert [plan["planId"] for plan in plans] == [101, 100], "a plan with none of its tenants is not seen"
+    for path in ("", "/tasks", "/events", "/export", "/forecast?verb=pause"):
+        assert (await door.ask("GET", f"/api/v1/plans/102{path}", "acme")).status_code == 403, path
+
+
+async def test_no_reader_is_given_the_passwords_of_targets(door: Door) -> None:
+    step = {
+        "configUpdate": {
+            "target": "redis://switch:hunter2-s3cret@127.0.0.1:1/0",
+            "key": "{tenantId}",
+            "value": {"by": "https://u:hunter2-s3cret@127.0.0.1/x?token=hunter2-s3cret"},
+        }
+    }
+    await door.rig.create("t1", plan_id=100, services=[{"name": "gateway", "steps": [step]}])
+    await door.rig.executor.wait_for_plan(100)
+    for name, method, path in calls_of(door.app):
+        if method == "GET" and "/events" not in path:
+            for query in ("", "?view=full"):
+                answer = await door.ask("GET", path + query, "admin")
+                assert "hunter2-s3cret" not in answer.text, (name, query)
+    events = await door.ask("GET", "/api/v1/plans/100/events", "admin")
+    assert events.status_code == 200
+    assert "hunter2-s3cret" not in events.text
 
 
 async def test_an_admin_with_tenants_makes_no_wider_token(door: Door) -> None:

@@ -13,8 +13,9 @@ from switchover.dto import PlanStatusInfo, TaskStatusInfo
 from switchover.errors import ErrorCode
 from switchover.interfaces.rest.answers import answer
 from switchover.interfaces.rest.live import Item, PlanSource, Streams, TaskSource
-from switchover.interfaces.rest.parameters import Limit, PlanNumber, TaskText, executor_of, principal_of
+from switchover.interfaces.rest.parameters import Limit, PlanNumber, TaskText, executor_of, principal_of, reach_of
 from switchover.interfaces.rest.problems import ProblemError, malformed, unknown
+from switchover.interfaces.rest.reach import check_plan_is_seen
 from switchover.interfaces.rest.routes.tasks import known_task
 from switchover.interfaces.rest.streams import EventStream
 
@@ -50,6 +51,7 @@ async def plan_events(
     plan = await executor.store.load_plan(PlanId(plan_id))
     if plan is None:
         raise unknown(executor.facade.unknown_plan(plan_id), f"plan {plan_id}")
+    await check_plan_is_seen(reach_of(request), principal_of(request), plan_id)
     start = _start(since, last_event_id)
     found = await executor.store.load_events(PlanId(plan_id), start, limit)
     if (not found and plan.position > start) or (found and found[0].position != start + 1):

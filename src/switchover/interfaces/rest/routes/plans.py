@@ -1,6 +1,7 @@
 """Plans: create, preview, list, look, export."""
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, cast
 
@@ -27,9 +28,10 @@ from switchover.interfaces.rest.parameters import (
     facade_of,
     page,
     principal_of,
+    reach_of,
 )
 from switchover.interfaces.rest.problems import malformed, refused_creation, unknown
-from switchover.interfaces.rest.reach import check_plan, check_tenant
+from switchover.interfaces.rest.reach import check_plan, check_plan_is_seen, check_tenant
 from switchover.planfile import PlanFile, parse_plan
 from switchover.reports.exporting import export_document
 from switchover.reports.preview import facts_about, preview_of
@@ -134,14 +136,20 @@ async def list_plans(
     if idempotency_key is not None:
         found = await store.find_idempotency(idempotency_key)
         plan = None if found is None else await store.load_plan(found.plan_id)
-        return polled(request, page([] if plan is None else [shown_plan(plan, view)], None))
+        return polled(request, page(await _seen(request, [] if plan is None else [plan], view), None))
     if unsettled:
         found_plans = (await store.load_state()).plans
-        return polled(request, page([shown_plan(plan, view) for plan in found_plans], None))
+        return polled(request, page(await _seen(request, found_plans, view), None))
     start = behind(cursor) if cursor is not None else before
     plans = await store.list_plans(before=start, limit=limit + 1)
     rest = plans[limit - 1].plan_id if len(plans) > limit else None
-    return polled(request, page([shown_plan(plan, view) for plan in plans[:limit]], rest))
+    return polled(request, page(await _seen(request, plans[:limit], view), rest))
+
+
+async def _seen(request: Request, plans: Sequence[PlanAggregate], view: View) -> list[dict[str, object]]:
+    """Those that the caller may see: with at least one tenant within reach."""
+    reach, tenants = reach_of(request), principal_of(request).tenants
+    return [shown_plan(plan, view) for plan in plans if await reach.sees(tenants, plan.plan_id)]
 
 
 @router.get("/plans/{planId}")
@@ -151,6 +159,7 @@ async def get_plan(request: Request, plan_id: PlanNumber, view: FullView = View.
     plan = await executor.store.load_plan(PlanId(plan_id))
     if plan is None:
         raise unknown(executor.facade.unknown_plan(plan_id), f"plan {plan_id}")
+    await check_plan_is_seen(reach_of(request), principal_of(request), plan_id)
     return polled(request, shown_plan(plan, view))
 
 
@@ -169,6 +178,7 @@ async def list_tasks(
     executor = executor_of(request)
     if await executor.store.load_plan(PlanId(plan_id)) is None:
         raise unknown(executor.facade.unknown_plan(plan_id), f"plan {plan_id}")
+    await check_plan_is_seen(reach_of(request), principal_of(request), plan_id)
     place = behind(cursor)
     tasks = await executor.store.list_tasks(
         PlanId(plan_id),
