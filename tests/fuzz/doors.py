@@ -189,7 +189,7 @@ def _compare(key: str, version: str, answer: Mapping[str, object]) -> None:
 def addresses(data: bytes) -> None:
     """Endpoints, their URLs, allow-lists, durations, and what is shown of an address."""
     text = _text(data)
-    without_credentials(text)
+    _presentable(without_credentials(text), _LONGEST_SHORT + 12 * len(text))
     AllowList(["10.0.0.0/8", "fd00::/8"]).permits(text)
     for read in (host_and_port, parse_duration, _network, URL):
         with suppress(ValueError):

@@ -45,12 +45,14 @@ def main() -> int:
     found = 0
     for door in doors:
         done = fuzz(door, arguments.keep, *limits)
-        last = done.stderr.strip().splitlines()
+        last = f"{done.stderr}\n{done.stdout}".strip().splitlines()
         if done.returncode:
             found = 1
             print(f"{door}: found something:", *last[-40:], sep="\n", file=sys.stderr)
         else:
-            print(f"{door}: {last[-1]}: nothing found", flush=True)
+            print(
+                f"{door}: {next(line for line in reversed(last) if line.startswith('Done'))}: nothing found", flush=True
+            )
     return found
 
 

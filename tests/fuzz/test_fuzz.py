@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from switchover.domain.addresses import without_credentials
 from switchover.domain.durations import parse_duration
 from switchover.errors import StageError
 from switchover.stages.health_check import compile_json_path
@@ -41,6 +42,10 @@ def test_an_index_of_thousands_of_digits_in_a_version_key_is_refused() -> None:
 def test_a_duration_of_hundreds_of_digits_is_refused() -> None:
     with pytest.raises(ValueError, match="is no duration"):
         parse_duration(10**400)
+
+
+def test_an_address_that_is_no_text_can_be_shown() -> None:
+    assert without_credentials("http://h/?token\udcff=x") == "http://h/?token%5Cudcff=***"
 
 
 def test_a_lone_surrogate_beside_a_placeholder_is_refused_when_the_template_is_compiled() -> None:

@@ -126,6 +126,7 @@ def _effective(address: _Address) -> _Address:
 
 def without_credentials(url: str) -> str:
     """The URL as it may be shown: user and password gone, secrets in the query replaced by ``***``."""
+    url = url.encode("utf-8", "backslashreplace").decode()  # what a server sends in a header may be no text
     try:
         parts = urlsplit(url)
         netloc = parts.netloc.rpartition("@")[2]
