@@ -1,12 +1,15 @@
 """The stored inputs and a fixed number of new ones; ``make fuzz`` goes on for as long as one likes."""
 
 import importlib.util
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from switchover.domain.addresses import without_credentials
 from switchover.domain.durations import parse_duration
+from switchover.domain.task import TaskAggregate
+from switchover.engine.failures import failure_of
 from switchover.errors import StageError
 from switchover.stages.health_check import compile_json_path
 from switchover.stages.templates import JsonTemplate
@@ -58,3 +61,10 @@ def test_a_request_with_a_number_beyond_64_bits_has_a_digest_as_every_other(wron
     request = {"configs": [config()], **wrong}
     draft = make_factory().read(request["configs"], request.get("options", {"services": SERVICES}))
     assert len(draft.digest) == 32
+
+
+def test_an_error_whose_text_no_store_could_keep_becomes_a_failure_that_it_can() -> None:
+    task = TaskAggregate.__new__(TaskAggregate)
+    object.__setattr__(task, "tenant_id", "acme")
+    failure = failure_of(OSError("\udcff"), task=task, stage="a", step=None, now=datetime.now(tz=UTC))
+    assert failure.message == "tenant acme, stage a: \\udcff"
