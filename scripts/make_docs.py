@@ -1,7 +1,7 @@
 """
 Print the pages of the reference that follow from tables in the code.
 
-    python scripts/make_docs.py           write docs/reference/verbs.md, states.md and faults.md
+    python scripts/make_docs.py           write docs/reference/verbs.md, states.md, faults.md and http-api.md
     python scripts/make_docs.py --check   fail when they are not what the tables say
 """
 
@@ -9,13 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from switchover.bootstrap import Executor
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.state_machine import StateMachine, plan_state_machine, task_state_machine
 from switchover.domain.task import Operation, TaskStatus
 from switchover.domain.verbs import VERB_TABLE, Rule
+from switchover.domain.wire import camel_case
+from switchover.interfaces.rest.app import create_app
+from switchover.interfaces.rest.permissions import OPEN, REQUIRED, OpenAccess
 
 _REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -87,6 +91,56 @@ some are and the plan was cancelled), PARTIAL_FAILED (some task is COMPLETED), F
 {plan_rows}
 
 Terminal: {plan_terminal}. Settled: {plan_settled}.
+"""
+
+
+_HTTP_API = """\
+# HTTP API
+
+<!-- Printed from the routes of the server by scripts/make_docs.py: change those, or the text there. -->
+
+`switchover serve` answers it; `/openapi.json` describes it (OpenAPI 3.1). Bodies are JSON in camelCase, the same
+objects as in the [Python API](python-api.md).
+
+{table}
+
+**Scopes.** A viewer reads, an operator asks for work as well, an admin manages access as well. A token that is
+limited to some tenants sees and reaches nothing of the others. A list of plans, tasks or audit records comes in
+pages: `nextCursor` of one page is `cursor` of the next.
+
+## Plans
+
+The body of `POST /api/v1/plans` and of `:preview` is a [plan file](plan-file.md) as JSON, or a bare list of configs.
+With a header `Idempotency-Key` the same plan sent again gets the first answer again; the same key with another plan
+is refused with 409. A preview changes nothing and answers 200, with what is wrong in `findings`. An export is one
+document that is sent while it is read.
+
+## Requests about running work
+
+The body is empty or an object with `reason` (needed for hold, unhold and stop), and for a retry `fromCheckpoint`. 202
+says that the request is durable, not that it has taken effect: see [verbs](verbs.md).
+
+## Live events
+
+With `Accept: text/event-stream` events come as server-sent events: what is recorded behind `since` first, then what
+happens, each once and in order. The `id` of each is its `position` in the plan, or its `sequenceId` in the task.
+Whoever loses the connection connects again with the last id in `Last-Event-ID`, which goes before `since`, as
+browsers do by themselves. The last message of a stream that the server ends has a name, and in its data a `code`, a
+`message` and `resumeFrom`:
+
+| event | when |
+| --- | --- |
+| `end` | the server stops |
+| `cut-off` | nothing was read for 10 s |
+| `pruned` | the next events are no longer kept: look at how things stand, then go on |
+
+Without that header, the same call gives one page of what is recorded; `nextSince` of one page is `since` of the next.
+
+## Errors
+
+Every error is a problem document (RFC 9457, `application/problem+json`): `type` (`urn:switchover:problem:CODE`),
+`title`, `status`, `detail`, and `code`, one of the [error codes](errors.md). A refused plan has `findings` and
+`failureInfo` beside them, a refused request what the [result](python-api.md) has.
 """
 
 
@@ -220,7 +274,30 @@ def faults() -> str:
     return _FAULTS.format(store=store, health=_table(health), **tables)
 
 
-PAGES: dict[str, Callable[[], str]] = {"verbs.md": verbs, "states.md": states, "faults.md": faults}
+def http_api() -> str:
+    """The page about the HTTP API, from the routes that are served."""
+    scopes = {camel_case(name): str(scope) for name, scope in REQUIRED.items()}
+    scopes |= dict.fromkeys(OPEN, "none")
+    # What serves is made, and nothing is asked of it: no executor is needed.
+    served = create_app(cast("Executor", None), OpenAccess()).openapi()["paths"]
+    rows = [
+        [
+            f"`{method.upper()} {path}`",
+            call["description"].removesuffix(".").replace("``", "`"),
+            scopes[call["operationId"]],
+        ]
+        for path, calls in served.items()
+        for method, call in calls.items()
+    ]
+    return _HTTP_API.format(table=_table([["call", "does", "scope"], *rows]))
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "verbs.md": verbs,
+    "states.md": states,
+    "faults.md": faults,
+    "http-api.md": http_api,
+}
 
 
 def _diagram(machine: StateMachine[Any, Any], first: StrEnum, statuses: type[StrEnum]) -> str:
