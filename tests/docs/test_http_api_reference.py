@@ -2,21 +2,21 @@
 
 import re
 from pathlib import Path
-from typing import cast
 
-from switchover.bootstrap import Executor
 from switchover.domain.wire import camel_case
 from switchover.interfaces.rest.app import create_app
 from switchover.interfaces.rest.permissions import OPEN, REQUIRED, OpenAccess
+from tests.support.harness import open_rig
 
 _CALL = re.compile(r"^\| `(?P<method>[A-Z]+) (?P<path>/\S+)` \| (?P<does>.+) \| (?P<scope>\w+) \|$", re.MULTILINE)
 
 
-def test_every_call_is_documented_with_its_scope_and_no_other(repository: Path) -> None:
+async def test_every_call_is_documented_with_its_scope_and_no_other(repository: Path) -> None:
     """When this fails: python scripts/make_docs.py."""
     page = (repository / "docs/reference/http-api.md").read_text(encoding="utf-8")
     documented = {(row["method"], row["path"]): row["scope"] for row in _CALL.finditer(page)}
-    served = create_app(cast("Executor", None), OpenAccess()).openapi()["paths"]
+    async with open_rig() as rig:
+        served = create_app(rig.executor, OpenAccess()).openapi()["paths"]
     names = {
         (method.upper(), path): call["operationId"] for path, calls in served.items() for method, call in calls.items()
     }
