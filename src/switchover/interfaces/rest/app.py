@@ -15,6 +15,7 @@ from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.wire import camel_case
 from switchover.interfaces.rest import problems, refusals
+from switchover.interfaces.rest.contract import declare_problems
 from switchover.interfaces.rest.guard import BEARER, guard
 from switchover.interfaces.rest.headers import SecurityHeaders
 from switchover.interfaces.rest.live import Streams
@@ -79,6 +80,7 @@ def create_app(
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
+    declare_problems(app, PREFIX)
     for router in routers:
         app.include_router(router)
     return app
