@@ -33,6 +33,9 @@ _ANY_CALL: Final = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+_NEED_ACCESS_CONTROL: Final = ("/tokens", "/sessions", "/audit")
+"""A server that lets everybody in answers none of them."""
+
 _SCHEMA: Final = {
     "type": "object",
     "required": ["type", "title", "status", "code", "detail"],
@@ -77,6 +80,8 @@ def _problems(path: str, method: str) -> dict[str, object]:
         statuses.add(HTTPStatus.NOT_FOUND)
     if path.endswith("/events"):
         statuses.add(HTTPStatus.GONE)
+    if path.endswith(_NEED_ACCESS_CONTROL):
+        statuses.add(HTTPStatus.CONFLICT)
     if method == "post":
         statuses |= {HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
     return {str(int(status)): _response(status) for status in sorted(statuses)}

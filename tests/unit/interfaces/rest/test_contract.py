@@ -1,8 +1,31 @@
-"""What OpenAPI says of refusals."""
+"""What OpenAPI says of answers and refusals is what is answered."""
 
+import asyncio
+from typing import Any
+
+import schemathesis
 from fastapi import FastAPI
+from hypothesis import Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from switchover.interfaces.rest.app import PREFIX
+from tests.support.harness import Rig
+from tests.support.listening import listening
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
 
 
 def test_every_call_declares_its_problems_with_examples(app: FastAPI) -> None:
@@ -21,3 +44,26 @@ def test_every_call_declares_its_problems_with_examples(app: FastAPI) -> None:
                 example = said["content"]["application/problem+json"]["example"]
                 assert set(problem["required"]) <= set(example)
                 assert example["status"] == int(status)
+
+
+async def test_whatever_a_call_is_sent_it_answers_as_declared(rig: Rig, app: FastAPI) -> None:
+    await rig.create("t1", "t2")
+    schema = schemathesis.openapi.from_dict(app.openapi())
+    async with listening(app) as server:
+        count = await asyncio.to_thread(_try_every_call, schema, server.url)
+    assert count > 40
+
+
+def _try_every_call(schema: Any, url: str) -> int:  # noqa: ANN401  # Schemathesis has no name for it
+    count = 0
+    for found in schema.get_all_operations():
+        call = found.ok()
+        count += 1
+
+        @settings(max_examples=12, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+        @given(case=call.as_strategy() | call.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+        def answers_as_declared(case: Any) -> None:  # noqa: ANN401  # as above
+            case.call_and_validate(base_url=url, checks=CHECKS)
+
+        answers_as_declared()
+    return count
