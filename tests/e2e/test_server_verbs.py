@@ -186,3 +186,22 @@ def test_a_watch_whose_server_dies_ends_as_disconnected_and_the_work_goes_on(
     fleet.closed.clear()
     ended = json.loads(switchover("run", "--plan", "100", "--progress", "off", "-o", "json").output)
     assert ended["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("token", "list"),
+        ("token", "create", "ci", "--scope", "viewer"),
+        ("token", "revoke", "ci"),
+        ("token", "rotate", "ci"),
+        ("audit",),
+    ],
+)
+def test_who_may_come_in_is_asked_of_the_store_itself_and_never_of_another_than_was_named(
+    call: Callable[..., Answer], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    refused = call(*words, "--server", "http://127.0.0.1:9")
+    assert refused.code == 2, refused
+    assert "leave out --server" in refused.errors
+    assert list(tmp_path.iterdir()) == [], "no store is opened or made"

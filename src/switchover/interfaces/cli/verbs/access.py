@@ -143,6 +143,8 @@ def audit(
     """Show who wrote what, when, and why; the newest first."""
     wanted = _filter(actor, action, tenant, plan, since)
 
+    place.only_here("audit")
+
     async def work() -> ExitCode:
         async with place.open("read") as executor:
             records = _records(executor, wanted, limit)
@@ -208,6 +210,8 @@ async def _records(executor: "Executor", wanted: "AuditFilter", limit: int) -> "
 def _with_access(
     place: Place, work: "Callable[[AccessControl, Executor], Awaitable[ExitCode]]", *, create: bool = False
 ) -> ExitCode:
+    place.only_here("token")
+
     async def run() -> ExitCode:
         async with place.open("read", create=create) as executor:
             return await work(executor.access_control(), executor)
