@@ -1,7 +1,7 @@
 """
 Print the pages of the reference that follow from tables in the code.
 
-    python scripts/make_docs.py           write docs/reference/verbs.md, states.md, faults.md and http-api.md
+    python scripts/make_docs.py           write verbs.md, states.md, faults.md, http-api.md and metrics.md in docs/reference
     python scripts/make_docs.py --check   fail when they are not what the tables say
 """
 
@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from switchover.adapters.telemetry.metrics import DEFINITIONS, MOST_STAGES, OTHER
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.state_machine import StateMachine, plan_state_machine, task_state_machine
@@ -298,6 +299,36 @@ async def _served() -> dict[str, Any]:
     async with open_rig() as rig:
         paths: dict[str, Any] = create_app(rig.executor, OpenAccess()).openapi()["paths"]
         return paths
+_METRICS = """\
+# Metrics
+
+<!-- Printed from src/switchover/adapters/telemetry/metrics.py by scripts/make_docs.py: change that. -->
+
+`switchover serve` shows them at `/metrics`, in the text format of Prometheus and, to whoever asks for it, in that of
+OpenMetrics. How to let Prometheus read them, the dashboard and the alert rules are in
+[operate a server](../howto/operate-a-server.md).
+
+Each process shows its own. Counters begin at zero with the process and count what that process committed, so `sum` over
+all processes of one store is right after a restart and after a take-over; `increase` and `rate` know about restarts.
+Gauges are read when they are asked for; in a process that does not drive, those about tasks are zero.
+
+No label holds a tenant, a plan or a task, so the number of series does not grow with the work. The names of stages
+come from plans: the first {most} that a process meets get a value of their own, all others share `{other}`.
+
+{table}
+
+`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and their like are there, too.
+"""
+
+
+def metrics() -> str:
+    """The page about metrics."""
+    rows = [["metric", "type", "meaning", "labels"]]
+    for made in DEFINITIONS.values():
+        name = f"{made.name}_total" if made.kind == "counter" else made.name
+        labels = "; ".join(f"`{label}`: {meaning}" for label, meaning in made.labels.items())
+        rows.append([f"`{name}`", made.kind, made.meaning, labels])
+    return _METRICS.format(table=_table(rows), most=MOST_STAGES, other=OTHER)
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -305,6 +336,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "states.md": states,
     "faults.md": faults,
     "http-api.md": http_api,
+    "metrics.md": metrics,
 }
 
 

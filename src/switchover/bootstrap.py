@@ -39,13 +39,23 @@ from switchover.engine.observing import PlaceReport, observe
 from switchover.engine.patience import patiently
 from switchover.engine.publisher import EventPublisher
 from switchover.engine.records import PlanRecord, TaskRecord
+from switchover.engine.watching import shielded
 from switchover.errors import StorageError, StoreClosedError, StoreUnavailableError, StoreUnusableError
 from switchover.facade import DeploymentTaskFacade
 from switchover.factory import PlanFactory, StageFactory
 from switchover.logs import get_log
 from switchover.operations import Inbox, LocalOperations, Operations, RemoteOperations
 from switchover.runtimes.embedded import EmbeddedRuntime
-from switchover.spi import Clock, DriverInfo, DriverLease, ExecutionStore, HealthCheckClient, StepServices
+from switchover.spi import (
+    Clock,
+    CommitObserver,
+    DriverInfo,
+    DriverLease,
+    ExecutionStore,
+    HealthCheckClient,
+    StepServices,
+    Vitals,
+)
 from switchover.stages.catalogue import StageCatalogue
 
 _log = get_log("switchover.executor")
@@ -130,6 +140,7 @@ class Executor:
         stage_factory: StageFactory | None,
         mode: Mode,
         actor: Actor = UNKNOWN_ACTOR,
+        observers: Sequence[CommitObserver] = (),
     ) -> None:
         self.settings = settings
         self.store = store
@@ -139,6 +150,7 @@ class Executor:
         self._catalogue = catalogue
         self._stage_factory = stage_factory
         self._mode = mode
+        self._on_commit = shielded(observers)
         self._publisher = EventPublisher(store, clock)
         self.factory = PlanFactory(settings, catalogue, stage_factory)
         self._remote = RemoteOperations(
@@ -197,6 +209,10 @@ class Executor:
         if health is None or health.unavailable_at is None:
             return None
         return StoreOutage(since=health.unavailable_at, reason=health.reason, attempts=health.failed_attempts)
+
+    def vitals(self) -> Vitals:
+        """How this process is now: what gauges show."""
+        return Vitals() if self._driver is None else self._driver.vitals()
 
     async def driver(self) -> DriverInfo | None:
         """Who drives the store, or did last."""
@@ -312,6 +328,7 @@ class Executor:
                 pause_recovered=self.settings.recovery == "pause",
             ),
             on_fatal=self._failed,
+            on_commit=self._on_commit,
         )
         try:
             await driver.start()
@@ -420,6 +437,7 @@ async def open_executor(
     grace_seconds: float = 5.0,
     store: ExecutionStore | None = None,
     actor: Actor | None = None,
+    observers: Iterable[CommitObserver] = (),
 ) -> AsyncGenerator[Executor]:
     """
     Open a store and run an executor over it.
@@ -433,6 +451,7 @@ async def open_executor(
         grace_seconds: How long running stages may take to end when the context is left.
         store: In place of the one behind ``url``.
         actor: Whom the audit log names for what ``facade`` writes; None: the user of this process.
+        observers: Are told of every commit of this process.
 
     Raises:
         StorageError: The store cannot be used; the message says what to do.
@@ -462,6 +481,7 @@ async def open_executor(
             stage_factory=stage_factory,
             mode=mode,
             actor=actor if actor is not None else local_actor("library"),
+            observers=tuple(observers),
         )
         await executor.start()
         try:

@@ -84,6 +84,7 @@ class ExecutorSettings(BaseSettings):
         default=None, ge=1, description="Entries of the audit log that are older are forgotten; none: never."
     )
     plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
+    metrics_open: bool = Field(default=False, description="Whether /metrics is answered without a token.")
 
     @field_validator("endpoint_allow_list")
     @classmethod

@@ -554,6 +554,51 @@ class ExecutionStore(ABC):
         """Examine the whole store; one sentence per problem, none when it is sound. May take long."""
 
 
+# --- watching ------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class CommitObserver(Protocol):
+    """
+    Is told of everything that becomes durable in this process: what metrics, traces and logs are made from.
+
+    It is called between two commits, so it must be quick and must not wait. What it raises is logged, and harms nobody.
+    """
+
+    def committed(self, entries: Sequence[Entry], seconds: float) -> None:
+        """
+        One commit is durable.
+
+        Args:
+            entries: In the order in which they were applied; their events are in commit order. What came with
+                ``new_plan`` is to be left alone: it may be made anew each time that it is looked at.
+            seconds: From the first attempt to the answer, so an outage of the store is part of it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """
+    How this process is at one instant.
+
+    Attributes:
+        driving: It is the one that commits.
+        running: Tasks that hold a slot.
+        waiting: Live tasks without one that are neither paused nor held: the queues of all plans.
+        live_plans: Plans that have unsettled tasks.
+        heartbeat_lag_seconds: How late heartbeats are.
+        store_outage_seconds: For how long the store has taken no commits; 0 while it takes them.
+    """
+
+    driving: bool = False
+    running: int = 0
+    waiting: int = 0
+    live_plans: int = 0
+    heartbeat_lag_seconds: float = 0.0
+    store_outage_seconds: float = 0.0
+
+
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 

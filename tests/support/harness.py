@@ -43,7 +43,7 @@ from switchover.domain.task import (
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo
 from switchover.errors import StoreConflictError
 from switchover.facade import DeploymentTaskFacade
-from switchover.spi import AppendAudit, CommitResult, DriverLease, Entry, ExecutionStore, TenantRecord
+from switchover.spi import AppendAudit, CommitObserver, CommitResult, DriverLease, Entry, ExecutionStore, TenantRecord
 from switchover.stages.service import CompositeServiceStage
 from switchover.testing.clock import ManualClock
 from switchover.testing.fakes import FaultyStore
@@ -282,6 +282,7 @@ class Rig:
     settings: dict[str, Any]
     policies: Sequence[object]
     mode: Literal["drive", "record"] = "drive"
+    observers: Sequence[CommitObserver] = ()
     _executor: Executor | None = None
     _life: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -319,6 +320,7 @@ class Rig:
                 grace_seconds=0,
                 mode=self.mode,
                 store=self.store,
+                observers=self.observers,
             )
         )
 
@@ -565,6 +567,7 @@ async def open_rig(
     policies: Sequence[object] = (),
     mode: Literal["drive", "record"] = "drive",
     judged: bool = True,
+    observers: Sequence[CommitObserver] = (),
     **settings: Any,
 ) -> AsyncIterator[Rig]:
     """
@@ -574,6 +577,7 @@ async def open_rig(
         stages: Names of the stages of every task; A and B when none is given.
         url: ``memory://``, or SQLite, which needs threads and so cannot tell when it is ``quiet``.
         judged: Check the store and the engine when the block ends without an error.
+        observers: Told of every commit.
         settings: Of ``ExecutorSettings``.
     """
     clock = ManualClock() if manual_clock else None
@@ -585,6 +589,7 @@ async def open_rig(
         settings=settings,
         policies=policies,
         mode=mode,
+        observers=observers,
     )
     await rig.start()
     try:

@@ -65,6 +65,7 @@ class GroupCommit:
     Args:
         on_durable: Called, in commit order, with each batch that is durable and what only the store could decide.
         on_fatal: Called once when this process may write no more.
+        on_commit: Called after ``on_durable`` with each batch and how long it took; None when nobody watches.
     """
 
     store: ExecutionStore
@@ -73,6 +74,7 @@ class GroupCommit:
     residents: Residents
     on_durable: Callable[[Sequence[Entry], CommitResult], None]
     on_fatal: Callable[[StorageError], None]
+    on_commit: Callable[[Sequence[Entry], float], None] | None = None
     health: StoreHealth = field(default_factory=StoreHealth)
     statistics: CommitStatistics = field(default_factory=CommitStatistics)
     _waiting: list[Pending] = field(default_factory=list[Pending])
@@ -152,8 +154,11 @@ class GroupCommit:
         statistics.commits += 1
         statistics.entries += len(batch)
         statistics.largest_batch = max(statistics.largest_batch, len(batch))
-        statistics.seconds += self.clock.monotonic() - started
+        seconds = self.clock.monotonic() - started
+        statistics.seconds += seconds
         self.on_durable(entries, result)
+        if self.on_commit is not None:
+            self.on_commit(entries, seconds)
         self._release(batch)
         return True
 

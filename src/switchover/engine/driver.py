@@ -27,7 +27,7 @@ from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Brakes, TaskStateManager
 from switchover.errors import DrivingError, StorageError
 from switchover.logs import get_log
-from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore, Runtime, StepServices
+from switchover.spi import Clock, CommitResult, DriverLease, Entry, ExecutionStore, Runtime, StepServices, Vitals
 
 _log = get_log("switchover.driver")
 
@@ -58,6 +58,7 @@ class Driver:
     Args:
         runtime: Carries out runs.
         on_fatal: Called when this process may write no more.
+        on_commit: Told of each commit; None when nobody watches.
     """
 
     store: ExecutionStore
@@ -70,6 +71,7 @@ class Driver:
     runtime: Runtime
     options: DriverOptions
     on_fatal: Callable[[StorageError], None]
+    on_commit: Callable[[Sequence[Entry], float], None] | None = None
     last_arrival: int = 0
     last_plan_id: int = 0
     residents: Residents = field(init=False)
@@ -94,6 +96,7 @@ class Driver:
             residents=self.residents,
             on_durable=self._durable,
             on_fatal=self.on_fatal,
+            on_commit=self.on_commit,
         )
         brakes = Brakes()
         self.manager = TaskStateManager(policies=self.policies, clock=self.clock, commits=self.commits, brakes=brakes)
@@ -186,6 +189,20 @@ class Driver:
         if self._calm:
             self._calm = False
             garbage.restore()
+
+    def vitals(self) -> Vitals:
+        """How it is now."""
+        plans = self.residents.plans.values()
+        running = sum(plan.occupied_slots for plan in plans)
+        since = self.commits.health.unavailable_since
+        return Vitals(
+            driving=True,
+            running=running,
+            waiting=sum(plan.unsettled - plan.idle for plan in plans) - running,
+            live_plans=sum(1 for plan in plans if plan.unsettled),
+            heartbeat_lag_seconds=self.heartbeat.lag_seconds,
+            store_outage_seconds=0.0 if since is None else self.clock.monotonic() - since,
+        )
 
     def next_plan_id(self) -> int:
         """A number that no plan has."""

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from switchover.bootstrap import Executor, Mode
     from switchover.client import ServerClient
     from switchover.config import ExecutorSettings
+    from switchover.spi import CommitObserver
 
 DEFAULT_DATABASE = "switchover.db"
 DB_VARIABLE = "SWITCHOVER_DB"
@@ -195,6 +196,7 @@ class Place:
         create: bool = False,
         settings: "ExecutorSettings | None" = None,
         grace_seconds: float = 5.0,
+        observers: "Iterable[CommitObserver]" = (),
     ) -> "AsyncGenerator[Executor]":
         """
         An executor over the store.
@@ -220,7 +222,7 @@ class Place:
                     "it; name a database with --db"
                 )
         async with open_executor(
-            self.url, settings=chosen, mode=mode, store=store, grace_seconds=grace_seconds
+            self.url, settings=chosen, mode=mode, store=store, grace_seconds=grace_seconds, observers=observers
         ) as executor:
             executor.facade = executor.facade.acting_as(local_actor("cli"), reason=self.reason)
             yield executor

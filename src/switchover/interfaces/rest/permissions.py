@@ -62,6 +62,7 @@ REQUIRED: Mapping[str, Scope] = {
     "list_sessions": Scope.ADMIN,
     "end_session": Scope.ADMIN,
     "list_audit": Scope.ADMIN,
+    "metrics": Scope.VIEWER,
 }
 """By the route's name."""
 

@@ -99,7 +99,9 @@ async def _forget(executor: "Executor") -> None:
 
 async def _serve(serving: _Serving) -> ExitCode:
     from switchover.access import AccessControl
+    from switchover.adapters.telemetry.metrics import Metrics
     from switchover.interfaces.console.app import close_console, mount_console
+    from switchover.interfaces.rest import metering
     from switchover.interfaces.rest.app import create_app
     from switchover.interfaces.rest.serving import is_loopback, listen
     from switchover.interfaces.rest.serving import serve as serve_app
@@ -111,9 +113,15 @@ async def _serve(serving: _Serving) -> ExitCode:
     address, bound = made.getsockname()[:2]
     scheme = "http" if serving.certificate is None else "https"
     url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{bound}"
+    settings = place.settings()
+    metrics = Metrics()
     with Interrupts() as interrupts:
         async with place.open(
-            "drive" if serving.drives else "read", create=True, grace_seconds=serving.grace
+            "drive" if serving.drives else "read",
+            create=True,
+            settings=settings,
+            grace_seconds=serving.grace,
+            observers=(metrics,),
         ) as executor:
             interrupts.attended = True
 
@@ -123,6 +131,7 @@ async def _serve(serving: _Serving) -> ExitCode:
 
             access = await _access(executor, open_to_all=serving.open_to_all)
             app = create_app(executor, access)
+            metering.install(app, metrics, open_to_all=settings.metrics_open)
             keeping = asyncio.ensure_future(_forget(executor))
             # The console is for people who sign in with a token; without tokens there is none.
             console = (

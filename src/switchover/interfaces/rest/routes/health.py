@@ -1,15 +1,25 @@
-"""Whether the server lives, and whether it is ready: for load balancers, without a token."""
+"""
+Whether the process lives, and whether it can do its work: for load balancers and service managers, without a token.
 
+The two are different questions. Whatever does not live has to be started again; what is not ready only gets no requests
+until it is, and a start would not help: the store would still be away.
+"""
+
+import asyncio
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from switchover.errors import StorageError
-from switchover.interfaces.rest.answers import answer
+from switchover.bootstrap import Executor
+from switchover.errors import ErrorCode, StorageError
+from switchover.interfaces.rest.answers import PROBLEM, answer
 from switchover.interfaces.rest.parameters import executor_of
+from switchover.interfaces.rest.problems import ProblemError
 
 router = APIRouter(tags=["health"])
+
+_PATIENCE_SECONDS = 5.0
 
 
 @router.get("/livez")
@@ -18,15 +28,41 @@ async def livez() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "Not ready, and why", "content": {PROBLEM: {}}}})
 async def readyz(request: Request) -> Response:
-    """Say whether the store can be reached and, where this process drives it, whether it still may."""
+    """
+    Say whether this process can do its work: the store is there, and is driven by this process or by another one.
+
+    Raises:
+        ProblemError: 503, with the reason and the next move.
+    """
     executor = executor_of(request)
-    failure = executor.driver_failure
     try:
-        await executor.store.change_token()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await _check(executor)
     except StorageError as error:
-        failure = error
-    if failure is not None:
-        return answer({"status": "unready", "reason": failure.message}, HTTPStatus.SERVICE_UNAVAILABLE)
+        raise _unready(error.code, error.message) from error
+    except TimeoutError as error:
+        message = f"the store has not answered for {_PATIENCE_SECONDS:g} s; look at what it runs on"
+        raise _unready(ErrorCode.STORE_UNAVAILABLE, message) from error
     return answer({"status": "ok", "driving": executor.driving})
+
+
+async def _check(executor: Executor) -> None:
+    if executor.driver_failure is not None:
+        raise executor.driver_failure
+    outage = executor.store_outage
+    if outage is not None:
+        message = f"the store has taken no commits since {outage.since:%Y-%m-%dT%H:%M:%SZ}: {outage.reason}"
+        raise _unready(ErrorCode.STORE_UNAVAILABLE, message)
+    await executor.store.change_token()
+    if not executor.driving:
+        driver = await executor.driver()
+        if driver is None or not driver.alive:
+            last = "nobody ever drove it" if driver is None else f"the last one, {driver.owner}, is gone"
+            message = f"no process drives the store ({last}); start one: `switchover serve` without --no-drive"
+            raise _unready(ErrorCode.NOT_DRIVEN, message)
+
+
+def _unready(code: ErrorCode, message: str) -> ProblemError:
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, code, message, headers={"Retry-After": "1"})

@@ -1,0 +1,1 @@
+"""What can be seen of a running process from outside: metrics, traces and logs."""
