@@ -107,11 +107,11 @@ async def test_an_outage_of_the_store_is_a_gauge_and_part_of_the_commit_that_wai
     rig.script.block("t1", "A")
     await rig.create("t1")
     await rig.entered("t1", "A")
-    rig.store.refuse_next = 1_000_000
+    rig.store.fail("commit", times=None)
     rig.script.release("t1", "A")
     await rig.clock.advance(60)
     assert _value(metrics, "switchover_store_outage_seconds") >= 59
-    rig.store.refuse_next = 0
+    rig.store.heal()
     await rig.clock.advance(5)
     await rig.settles()
     assert _value(metrics, "switchover_store_outage_seconds") == 0

@@ -33,7 +33,7 @@ async def test_it_lives_and_is_not_ready_while_the_store_takes_no_commits(rig: R
     rig.script.block("t1", "A")
     await rig.create("t1")
     await rig.entered("t1", "A")
-    rig.store.refuse_next = 1_000_000
+    rig.store.fail("commit", times=None)
     rig.script.release("t1", "A")
     await rig.clock.advance(1)
     status, document = await _ready(http)
@@ -41,7 +41,7 @@ async def test_it_lives_and_is_not_ready_while_the_store_takes_no_commits(rig: R
     assert "has taken no commits since" in document["detail"]
     assert "the store is away for now" in document["detail"]
     assert (await http.get("/livez")).status_code == 200
-    rig.store.refuse_next = 0
+    rig.store.heal()
     await rig.clock.advance(5)
     assert (await _ready(http))[0] == 200
 
