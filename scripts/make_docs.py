@@ -12,13 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from switchover.adapters.telemetry.metrics import DEFINITIONS, MOST_STAGES, OTHER
+from switchover.adapters.telemetry.metrics import DEFINITIONS, MOST_STAGES, OTHER, Metrics
 from switchover.domain.plan import PlanStatus
 from switchover.domain.policies import Policies
 from switchover.domain.state_machine import StateMachine, plan_state_machine, task_state_machine
 from switchover.domain.task import Operation, TaskStatus
 from switchover.domain.verbs import VERB_TABLE, Rule
 from switchover.domain.wire import camel_case
+from switchover.interfaces.rest import metering
 from switchover.interfaces.rest.app import create_app
 from switchover.interfaces.rest.permissions import OPEN, REQUIRED, OpenAccess
 
@@ -297,8 +298,12 @@ async def _served() -> dict[str, Any]:
     from tests.support.harness import open_rig  # noqa: PLC0415  # as in ``faults``
 
     async with open_rig() as rig:
-        paths: dict[str, Any] = create_app(rig.executor, OpenAccess()).openapi()["paths"]
+        app = create_app(rig.executor, OpenAccess())
+        metering.install(app, Metrics(), open_to_all=False)
+        paths: dict[str, Any] = app.openapi()["paths"]
         return paths
+
+
 _METRICS = """\
 # Metrics
 

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+from switchover.adapters.telemetry.metrics import Metrics
 from switchover.domain.wire import camel_case
+from switchover.interfaces.rest import metering
 from switchover.interfaces.rest.app import create_app
 from switchover.interfaces.rest.permissions import OPEN, REQUIRED, OpenAccess
 from tests.support.harness import open_rig
@@ -16,7 +18,9 @@ async def test_every_call_is_documented_with_its_scope_and_no_other(repository: 
     page = (repository / "docs/reference/http-api.md").read_text(encoding="utf-8")
     documented = {(row["method"], row["path"]): row["scope"] for row in _CALL.finditer(page)}
     async with open_rig() as rig:
-        served = create_app(rig.executor, OpenAccess()).openapi()["paths"]
+        app = create_app(rig.executor, OpenAccess())
+        metering.install(app, Metrics(), open_to_all=False)
+        served = app.openapi()["paths"]
     names = {
         (method.upper(), path): call["operationId"] for path, calls in served.items() for method, call in calls.items()
     }

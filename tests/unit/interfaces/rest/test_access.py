@@ -10,9 +10,11 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from switchover.access import AccessControl
+from switchover.adapters.telemetry.metrics import Metrics
 from switchover.domain.access import Scope
 from switchover.domain.audit import EVERYTHING, AuditEntry
 from switchover.interfaces.rest import app as app_module
+from switchover.interfaces.rest import metering
 from switchover.interfaces.rest.app import create_app
 from switchover.interfaces.rest.permissions import OPEN, REQUIRED
 from tests.support.harness import Rig
@@ -53,6 +55,7 @@ class Door:
 async def door(rig: Rig) -> AsyncIterator[Door]:
     access = rig.executor.access_control()
     app = create_app(rig.executor, access)
+    metering.install(app, Metrics(), open_to_all=False)
     transport = httpx2.ASGITransport(app=app, client=("10.0.0.9", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         door = Door(rig, app, access, client)

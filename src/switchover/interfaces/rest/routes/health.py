@@ -30,12 +30,7 @@ async def livez() -> Response:
 
 @router.get("/readyz", responses={503: {"description": "Not ready, and why", "content": {PROBLEM: {}}}})
 async def readyz(request: Request) -> Response:
-    """
-    Say whether this process can do its work: the store is there, and is driven by this process or by another one.
-
-    Raises:
-        ProblemError: 503, with the reason and the next move.
-    """
+    """Say whether the store is there and driven, by this process or by another one; if not, why."""
     executor = executor_of(request)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
