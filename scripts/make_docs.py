@@ -310,7 +310,7 @@ _METRICS = """\
 <!-- Printed from src/switchover/adapters/telemetry/metrics.py by scripts/make_docs.py: change that. -->
 
 `switchover serve` shows them at `/metrics`, in the text format of Prometheus and, to whoever asks for it, in that of
-OpenMetrics. How to let Prometheus read them, the dashboard and the alert rules are in
+OpenMetrics. How to let Prometheus read them is in
 [operate a server](../howto/operate-a-server.md).
 
 Each process shows its own. Counters begin at zero with the process and count what that process committed, so `sum` over
