@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.servers import in_ci, private_redis
+from tests.support.postgres import new_schema
+from tests.support.servers import in_ci, private_postgres, private_redis
 
 # Examples share the machine with other tests: a slow one is no finding, so there is no deadline. CI takes the same
 # examples every time, a laptop explores. For more: HYPOTHESIS_PROFILE=thorough make stateful
@@ -24,11 +25,25 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a private PostgreSQL, one per test process; tests keep apart by schema."""
+    with private_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: str) -> str:
+    """URL of an empty schema of one's own."""
+    return await new_schema(postgres_server)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the server, so that ``-m "not redis"`` needs no list."""
+    """Mark what uses a server, so that ``-m "not redis and not postgres"`` needs no list."""
     for item in items:
-        if "redis_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.redis)
+        for server in ("redis", "postgres"):
+            if f"{server}_server" in getattr(item, "fixturenames", ()):
+                item.add_marker(server)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,13 @@
 """Private servers for tests: found on the PATH, started by argument list, on a free loopback port."""
 
 import os
+import pwd
 import shutil
+import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -87,3 +91,85 @@ def private_redis(directory: Path, *, append_only: bool = True) -> Iterator[str]
         yield f"redis://127.0.0.1:{port}"
     finally:
         program.stop()
+
+
+def find_postgres(name: str) -> str:
+    """The path of a program of PostgreSQL, which many systems keep out of the PATH; else as ``find_program``."""
+    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
+    return os.fspath(places[-1]) if shutil.which(name) is None and places else find_program(name)
+
+
+def as_nobody(argv: Sequence[str]) -> list[str]:
+    """The command line for a program that refuses to be root: the same, as a user who owns nothing else."""
+    if os.geteuid():
+        return list(argv)
+    user = pwd.getpwnam("nobody")
+    return [find_program("setpriv"), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *argv]
+
+
+def make_cluster(directory: Path) -> None:
+    """Make the files of a PostgreSQL server in a new directory; its superuser is ``postgres``, without a password."""
+    directory.mkdir(mode=0o700)
+    if not os.geteuid():
+        user = pwd.getpwnam("nobody")
+        os.chown(directory, user.pw_uid, user.pw_gid)
+    argv = [find_postgres("initdb"), "--pgdata", os.fspath(directory), "--username=postgres", "--auth=trust"]
+    argv += ["--encoding=UTF8", "--locale=C", "--no-sync"]
+    subprocess.run(as_nobody(argv), check=True, capture_output=True, cwd=directory)
+
+
+def start_postgres(directory: Path, *, port: int | None = None, settings: Sequence[str] = ()) -> tuple[Program, int]:
+    """
+    Start the server of ``make_cluster`` and wait until it answers; the caller must stop it.
+
+    Args:
+        port: To come back where a crashed one was; otherwise a free port is chosen.
+        settings: As ``name=value``, beside the defaults: loopback only, no socket file, durable.
+
+    Returns:
+        The program and its port.
+    """
+    for attempt in range(START_ATTEMPTS):
+        number = free_port() if port is None else port
+        options = [f"port={number}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=on", *settings]
+        argv = [find_postgres("postgres"), "-D", os.fspath(directory)]
+        argv += [part for option in options for part in ("-c", option)]
+        program = start(as_nobody(argv), log=directory.with_name(f"{directory.name}.log"), cwd=directory)
+        try:
+            await_ready(program, partial(answers_startup, number), timeout_seconds=60)
+        except BaseException as error:
+            program.stop()
+            if port is None and isinstance(error, StartError) and attempt < START_ATTEMPTS - 1:
+                continue
+            raise
+        return program, number
+    raise AssertionError
+
+
+def answers_startup(port: int) -> bool:
+    """Whether this loopback port belongs to a PostgreSQL that lets the superuser in."""
+    parameters = b"user\0postgres\0database\0postgres\0\0"
+    message = (len(parameters) + 8).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + parameters
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        connection.sendall(message)
+        return connection.recv(1) == b"R"
+    return False
+
+
+@contextmanager
+def private_postgres(directory: Path) -> Iterator[str]:
+    """A PostgreSQL of one's own for the length of a ``with`` block; yields the URL of its first database."""
+    find_postgres("initdb")
+    # Who is not root may not enter the directories that pytest makes for root.
+    place = Path(tempfile.mkdtemp(prefix="postgres-", dir=None if os.geteuid() == 0 else directory))
+    place.chmod(0o755)
+    try:
+        make_cluster(place / "data")
+        program, port = start_postgres(place / "data")
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            program.send(signal.SIGINT)  # no waiting for clients that a failed test left behind
+            program.stop()
+    finally:
+        shutil.rmtree(place)

@@ -21,7 +21,7 @@ from switchover.adapters.stores.codec import (
     encode_json,
     storable,
 )
-from switchover.adapters.stores.sqlite.rows import (
+from switchover.adapters.stores.rows import (
     EVENT_COLUMNS,
     PLAN_CHANGING,
     PLAN_FIXED,

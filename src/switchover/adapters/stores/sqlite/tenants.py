@@ -1,21 +1,16 @@
 """
-The tenants that a batch touches: locks, queues and generations.
+The tenants that a batch touches, read and written in as few statements as there are kinds of change.
 
-They are read at once, changed in memory by the rules of the SPI in the order of the batch, and written back at once:
-a batch of sixty-four tasks is three statements instead of two hundred.
+What happens to them is decided by ``tenant_book``.
 """
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from switchover.adapters.stores.codec import decode_json, encode_json
 from switchover.adapters.stores.sqlite.bulk import insert
-from switchover.adapters.stores.sqlite.rows import Row
-from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TenantId
-from switchover.domain.values import new_list
-from switchover.errors import StoreConflictError
-from switchover.spi import AcquireLock, BeginRun, ReleaseLock
+from switchover.adapters.stores.tenant_book import QUEUE_COLUMNS, TENANT_COLUMNS, TenantBook
+from switchover.domain.task import TenantId
 
 _LOAD = """
 SELECT json_group_array(json_array(
@@ -28,153 +23,30 @@ FROM json_each(?) AS k CROSS JOIN tenant AS t ON t.tenant_id = k.value
 
 _WRITE = insert(
     "tenant",
-    ("tenant_id", "generation", "owner_plan", "owner_ordinal", "started_plan", "started_ordinal"),
+    TENANT_COLUMNS,
     "ON CONFLICT (tenant_id) DO UPDATE SET generation = excluded.generation, owner_plan = excluded.owner_plan,"
     " owner_ordinal = excluded.owner_ordinal, started_plan = excluded.started_plan,"
     " started_ordinal = excluded.started_ordinal",
 )
 
-_QUEUE = insert("lock_queue", ("tenant_id", "arrival", "plan_id", "ordinal"))
+_QUEUE = insert("lock_queue", QUEUE_COLUMNS)
 
 _LEAVE = "DELETE FROM lock_queue WHERE tenant_id = ? AND arrival = ? AND plan_id = ? AND ordinal = ?"
 
 
-@dataclass(slots=True, eq=False)
-class _Tenant:
-    tenant_id: TenantId
-    generation: int = 0
-    owner: TaskKey | None = None
-    started: TaskKey | None = None
-    queue: list[tuple[int, TaskKey]] = field(default_factory=new_list)
+def load(connection: sqlite3.Connection, book: TenantBook, tenant_ids: Iterable[TenantId]) -> None:
+    """Read what the store holds about these."""
+    text = connection.execute(_LOAD, (encode_json(sorted(set(tenant_ids))),)).fetchone()[0]
+    for *columns, queue in decode_json(text):
+        book.know(*columns, decode_json(queue) if isinstance(queue, str) else queue)
 
 
-class TenantBook:
-    """
-    The tenants of one batch.
-
-    ``granted`` holds which waiting tasks were given their tenant's lock, in order, over all that was loaded.
-    """
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.granted: dict[TaskKey, None] = {}
-        self._connection = connection
-        self._tenants: dict[TenantId, _Tenant] = {}
-        self._changed: dict[TenantId, _Tenant] = {}
-        self._joined: list[Row] = []
-        self._left: list[Row] = []
-
-    def load(self, tenant_ids: Iterable[TenantId]) -> None:
-        """Read what the store holds about these; what it does not know stays unknown."""
-        text = self._connection.execute(_LOAD, (encode_json(sorted(set(tenant_ids))),)).fetchone()[0]
-        for name, generation, owner_plan, owner_ordinal, started_plan, started_ordinal, queue in decode_json(text):
-            tenant = self._tenants[name] = _Tenant(
-                name, generation, _key(owner_plan, owner_ordinal), _key(started_plan, started_ordinal)
-            )
-            waiting = decode_json(queue) if isinstance(queue, str) else queue
-            if waiting:
-                tenant.queue = [(arrival, TaskKey(PlanId(plan), ordinal)) for arrival, plan, ordinal in sorted(waiting)]
-
-    def write(self) -> None:
-        """Write what has changed, and forget everything."""
-        if self._changed:
-            _WRITE.run(self._connection, [_row(tenant) for tenant in self._changed.values()])
-        # Who joins and leaves in one batch is in both lists, so joining comes first.
-        if self._joined:
-            _QUEUE.run(self._connection, self._joined)
-        for place in self._left:
-            self._connection.execute(_LEAVE, place)
-        self._tenants.clear()
-        self._changed.clear()
-        self._joined.clear()
-        self._left.clear()
-
-    def touch(self, tenant_id: TenantId) -> None:
-        """Make the tenant known."""
-        if tenant_id not in self._tenants:
-            self._change(tenant_id)
-
-    def arrive(self, task: TaskAggregate) -> None:
-        """A new task takes the lock, or queues; conflict when it may not."""
-        tenant = self._change(task.tenant_id)
-        if tenant.owner is None:
-            tenant.owner = task.key
-            if not task.lock_held:
-                self.granted[task.key] = None
-        elif task.lock_held:
-            raise _locked(tenant, task.key)
-        else:
-            tenant.queue.append((task.arrival, task.key))
-            tenant.queue.sort()
-            self._joined.append((task.tenant_id, task.arrival, *task.key))
-
-    def acquire(self, change: AcquireLock) -> None:
-        """As the SPI says."""
-        tenant = self._change(change.tenant_id)
-        if tenant.owner is None:
-            tenant.owner = change.key
-        elif tenant.owner != change.key:
-            raise _locked(tenant, change.key)
-
-    def release(self, change: ReleaseLock) -> None:
-        """As the SPI says."""
-        tenant = self._tenants.get(change.tenant_id)
-        if tenant is None:
-            return
-        if tenant.owner == change.key:
-            self._changed[tenant.tenant_id] = tenant
-            self.granted.pop(change.key, None)
-            tenant.owner = None
-            if tenant.queue:
-                arrival, heir = tenant.queue.pop(0)
-                self._left.append((tenant.tenant_id, arrival, *heir))
-                tenant.owner = heir
-                self.granted[heir] = None
-            return
-        for item in tenant.queue:
-            if item[1] == change.key:
-                tenant.queue.remove(item)
-                self._left.append((tenant.tenant_id, item[0], *item[1]))
-                return
-
-    def begin_run(self, change: BeginRun) -> None:
-        """As the SPI says."""
-        tenant = self._tenants.get(change.tenant_id)
-        if tenant is None or tenant.owner != change.key or tenant.generation >= change.generation:
-            held = "is unknown"
-            if tenant is not None:
-                owner = "nobody" if tenant.owner is None else f"task {tenant.owner.task_id}"
-                held = f"is locked by {owner} and has generation {tenant.generation}"
-            run = f"task {change.key.task_id} cannot begin generation {change.generation}"
-            message = f"{run}: tenant {change.tenant_id} {held}"
-            raise StoreConflictError(message)
-        self._changed[tenant.tenant_id] = tenant
-        tenant.generation = change.generation
-        if change.first:
-            tenant.started = change.key
-
-    def lift(self, tenant_id: TenantId, generation: int) -> None:
-        """Raise the generation to at least this."""
-        tenant = self._change(tenant_id)
-        tenant.generation = max(tenant.generation, generation)
-
-    def _change(self, tenant_id: TenantId) -> _Tenant:
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
-            tenant = self._tenants[tenant_id] = _Tenant(tenant_id)
-        self._changed[tenant_id] = tenant
-        return tenant
-
-
-def _locked(tenant: _Tenant, key: TaskKey) -> StoreConflictError:
-    owner = "nobody" if tenant.owner is None else tenant.owner.task_id
-    return StoreConflictError(f"tenant {tenant.tenant_id} is locked by task {owner}, so {key.task_id} cannot take it")
-
-
-def _key(plan_id: int | None, ordinal: int | None) -> TaskKey | None:
-    return None if plan_id is None or ordinal is None else TaskKey(PlanId(plan_id), ordinal)
-
-
-def _row(tenant: _Tenant) -> Row:
-    owner = tenant.owner or (None, None)
-    started = tenant.started or (None, None)
-    return (tenant.tenant_id, tenant.generation, *owner, *started)
+def write(connection: sqlite3.Connection, book: TenantBook) -> None:
+    """Write what has changed."""
+    changes = book.take_changes()
+    if changes.tenants:
+        _WRITE.run(connection, changes.tenants)
+    if changes.joined:
+        _QUEUE.run(connection, changes.joined)
+    for place in changes.left:
+        connection.execute(_LEAVE, place)

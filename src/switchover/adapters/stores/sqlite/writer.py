@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 from switchover.adapters.stores.codec import decode_json, encode_config, encode_json, encode_moment
-from switchover.adapters.stores.sqlite import access
+from switchover.adapters.stores.sqlite import access, tenants
 from switchover.adapters.stores.sqlite.bulk import insert, update
-from switchover.adapters.stores.sqlite.rows import (
+from switchover.adapters.stores.rows import (
     EVENT_COLUMNS,
     PLAN_CHANGING,
     PLAN_FIXED,
@@ -25,7 +25,7 @@ from switchover.adapters.stores.sqlite.rows import (
     plan_values,
     task_values,
 )
-from switchover.adapters.stores.sqlite.tenants import TenantBook
+from switchover.adapters.stores.tenant_book import TenantBook
 from switchover.domain.audit import AuditEntry
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
@@ -105,7 +105,7 @@ class BatchWriter:
     def __init__(self, connection: sqlite3.Connection, stage_lists: StageLists) -> None:
         self._connection = connection
         self._stage_lists = stage_lists
-        self._book = TenantBook(connection)
+        self._book = TenantBook()
         self._plans: dict[PlanId, tuple[int, PlanAggregate]] = {}
         self._tasks: dict[TaskKey, tuple[int, TaskAggregate]] = {}
         self._events: list[Event] = []
@@ -189,7 +189,7 @@ class BatchWriter:
 
     def _insert_tasks(self, plan_id: PlanId, chunk: Sequence[NewTask]) -> None:
         book = self._book
-        book.load(new.task.tenant_id for new in chunk)
+        tenants.load(self._connection, book, (new.task.tenant_id for new in chunk))
         tasks: list[Row] = []
         configs: list[Row] = []
         events: list[Row] = []
@@ -210,7 +210,7 @@ class BatchWriter:
             tasks.append((*key, *fixed, *task_values(task)))
             configs.append((*key, encode_config(new.config)))
             events.extend([event_values(event, names) for event in new.events])
-        book.write()
+        tenants.write(self._connection, book)
         _INSERT_TASKS.run(self._connection, tasks)
         _INSERT_CONFIGS.run(self._connection, configs)
         _INSERT_EVENTS.run(self._connection, events)
@@ -249,7 +249,7 @@ class BatchWriter:
         if not changes:
             return
         book = self._book
-        book.load([change if isinstance(change, str) else change.tenant_id for change in changes])
+        tenants.load(self._connection, book, [change if isinstance(change, str) else change.tenant_id for change in changes])
         for change in changes:
             match change:
                 case BeginRun():
@@ -262,7 +262,7 @@ class BatchWriter:
                     book.lift(change.tenant_id, change.generation)
                 case _:
                     book.touch(change)
-        book.write()
+        tenants.write(self._connection, book)
         changes.clear()
 
     # What was collected

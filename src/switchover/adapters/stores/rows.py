@@ -1,7 +1,8 @@
 """
-Plans, tasks and events as rows, and back.
+Plans, tasks and events as rows of a relational store, and back.
 
-Rows are read as JSON arrays that SQLite puts together (see ``reader``), so what comes back is numbers, text and None.
+A row holds numbers, text and None, so that it may travel as JSON (SQLite puts pages of rows together as one text) as
+well as in a driver's own types.
 """
 
 from collections.abc import Mapping, Sequence

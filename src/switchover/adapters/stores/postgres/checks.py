@@ -1,0 +1,93 @@
+"""Examines a whole store: whether what it says agrees with itself, and whether the server keeps what it promises."""
+# ruff: noqa: S608  # statements are put together from our own column names; values are always bound
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from asyncpg import Connection
+
+from switchover.adapters.stores.codec import TASK_STATUS_CODES, TASK_STATUSES, task_status
+from switchover.adapters.stores.postgres.reader import Reader
+from switchover.domain.plan import PlanAggregate
+
+_SETTLED: Final = ", ".join(str(TASK_STATUS_CODES[status]) for status in TASK_STATUSES if status.is_settled)
+_IS_LIVE: Final = f"(t.status NOT IN ({_SETTLED}) OR t.pending_operation IS NOT NULL)"
+_OWNS: Final = "(n.owner_plan IS NOT DISTINCT FROM t.plan_id AND n.owner_ordinal IS NOT DISTINCT FROM t.ordinal)"
+_WAITS: Final = (
+    "EXISTS (SELECT 1 FROM lock_queue AS q WHERE q.tenant_id = t.tenant_id AND q.arrival = t.arrival"
+    " AND q.plan_id = t.plan_id AND q.ordinal = t.ordinal)"
+)
+_MOST: Final = 100
+"""Problems of one kind that are told; a damaged store has thousands of the same."""
+
+_ROWS: Final = {
+    "task {0} has no configuration": """
+        SELECT t.plan_id || '-' || t.ordinal FROM task AS t LEFT JOIN task_config AS c USING (plan_id, ordinal)
+        WHERE c.config IS NULL LIMIT $1""",
+    "task {0} has no plan": """
+        SELECT t.plan_id || '-' || t.ordinal FROM task AS t LEFT JOIN plan AS p USING (plan_id)
+        WHERE p.plan_id IS NULL LIMIT $1""",
+    "task {0}: sequence ids of the {1} stored events run from {2} to {3}, and should run from 1 to {4}": """
+        SELECT t.plan_id || '-' || t.ordinal, e.number, e.first, e.last, t.sequence_id
+        FROM task AS t LEFT JOIN (
+            SELECT plan_id, ordinal, count(*) AS number, min(sequence_id) AS first, max(sequence_id) AS last
+            FROM event GROUP BY plan_id, ordinal
+        ) AS e USING (plan_id, ordinal)
+        WHERE coalesce(e.number, 0) <> t.sequence_id OR e.first <> 1 OR e.last <> t.sequence_id LIMIT $1""",
+    "event at position {1} of plan {0} belongs to task {2}, which is not stored": """
+        SELECT e.plan_id, e.position, e.ordinal FROM event AS e LEFT JOIN task AS t USING (plan_id, ordinal)
+        WHERE e.ordinal > 0 AND t.plan_id IS NULL LIMIT $1""",
+    "tenant {0}: task {1} is live, and neither owns the lock nor waits for it": f"""
+        SELECT t.tenant_id, t.plan_id || '-' || t.ordinal FROM task AS t LEFT JOIN tenant AS n USING (tenant_id)
+        WHERE {_IS_LIVE} AND NOT {_OWNS} AND NOT {_WAITS} LIMIT $1""",
+    "tenant {0}: task {1} is settled, and still owns the lock or waits for it": f"""
+        SELECT t.tenant_id, t.plan_id || '-' || t.ordinal FROM task AS t LEFT JOIN tenant AS n USING (tenant_id)
+        WHERE NOT {_IS_LIVE} AND ({_OWNS} OR {_WAITS}) LIMIT $1""",
+    "tenant {0}: {1} tasks wait for a lock that nobody owns": """
+        SELECT q.tenant_id, count(*) FROM lock_queue AS q LEFT JOIN tenant AS n USING (tenant_id)
+        WHERE n.owner_plan IS NULL GROUP BY q.tenant_id LIMIT $1""",
+    "the server runs with {0} = off: after a power failure, commits that were acknowledged may be gone": """
+        SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' LIMIT $1""",
+}
+
+
+async def problems(connection: Connection[Any], reader: Reader) -> list[str]:
+    """One sentence per problem. Reads everything, in one transaction."""
+    found: list[str] = []
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for sentence, query in _ROWS.items():
+            found.extend(sentence.format(*row) for row in await connection.fetch(query, _MOST))
+        before: int | None = None
+        while plans := await reader.list_plans(connection, before, _MOST):
+            for plan in plans:
+                found.extend([problem async for problem in _plan_problems(connection, plan)])
+            before = plans[-1].plan_id
+    return found
+
+
+async def _plan_problems(connection: Connection[Any], plan: PlanAggregate) -> AsyncIterator[str]:
+    name = f"plan {plan.plan_id}"
+    query = (
+        f"SELECT t.status, count(*), count(*) FILTER (WHERE {_IS_LIVE}) FROM task AS t"
+        " WHERE t.plan_id = $1 GROUP BY t.status"
+    )
+    rows = await connection.fetch(query, plan.plan_id)
+    total = sum(row[1] for row in rows)
+    if total != plan.total:
+        yield f"{name}: {total} tasks are stored, its total says {plan.total}"
+    live = sum(row[2] for row in rows)
+    if live != plan.unsettled:
+        yield f"{name}: {live} tasks are live, it says {plan.unsettled}"
+    numbers = {task_status(row[0]): row[1] for row in rows}
+    for status in TASK_STATUSES:
+        if numbers.get(status, 0) != plan.count(status):
+            yield f"{name}: {numbers.get(status, 0)} tasks are {status}, it says {plan.count(status)}"
+    for what, column, condition, last in (
+        ("positions", "position", "", plan.position),
+        ("sequence ids", "sequence_id", " AND ordinal = 0", plan.sequence_id),
+    ):
+        query = f"SELECT count(*), min({column}), max({column}) FROM event WHERE plan_id = $1{condition}"
+        count, first, final = await connection.fetchrow(query, plan.plan_id)
+        if count != last or (count and (first != 1 or final != last)):
+            span = f"{first} to {final}" if count else "none"
+            yield f"{name}: {what} of the {count} stored events run from {span}, and should run from 1 to {last}"

@@ -1,0 +1,148 @@
+"""Connections to one PostgreSQL database, and what its errors mean to whoever uses the store."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import asyncpg
+from asyncpg import Connection, Pool
+from asyncpg import exceptions as pg
+
+from switchover.adapters.stores.postgres.refusals import Refusal, refusal_of
+from switchover.errors import StorageError, StoreConflictError, StoreUnavailableError, StoreUnusableError
+
+CONNECT_SECONDS: Final = 10.0
+_STATEMENTS: Final = 200
+_IDLE_SECONDS: Final = 300.0
+_STATEMENT_CACHE: Final = "statement_cache_size"
+
+LOST: Final = (
+    OSError,
+    pg.PostgresConnectionError,
+    pg.AdminShutdownError,
+    pg.CrashShutdownError,
+    pg.InterfaceError,
+    pg.InternalClientError,
+)
+"""What an error is when the connection, and not the statement, came to an end."""
+
+_Parameters = dict[str, Any]
+
+
+class Server:
+    """
+    Where the database is.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database?option=value``. Options: those of the driver, settings of
+            the server (``search_path``), and ``statement_cache_size``.
+        command_seconds: After this long without an answer to one statement the server counts as away.
+
+    Raises:
+        StoreUnusableError: The URL cannot be understood.
+    """
+
+    def __init__(self, url: str, *, command_seconds: float) -> None:
+        self.place = without_secrets(url)
+        self._command_seconds = command_seconds
+        self._dsn, self._parameters = self._read(url)
+
+    async def connect(self) -> Connection[Any]:
+        """A connection of one's own."""
+        connection: Connection[Any] = await asyncpg.connect(
+            self._dsn, timeout=CONNECT_SECONDS, command_timeout=self._command_seconds, **self._parameters
+        )
+        try:
+            await make_durable(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def pool(self, size: int) -> "Pool[Any]":
+        """Connections for reading, and for writes that need no lease; none is made before it is needed."""
+        pool: Pool[Any] = asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=size,
+            max_inactive_connection_lifetime=_IDLE_SECONDS,
+            init=make_durable,
+            reset=_leave_no_transaction,
+            timeout=CONNECT_SECONDS,
+            command_timeout=self._command_seconds,
+            **self._parameters,
+        )
+        return pool
+
+    @contextmanager
+    def errors(self, doing: str) -> Generator[None]:
+        """Map what the driver raises to the store's errors; ``doing`` completes "while ..."."""
+        try:
+            yield
+        except (pg.PostgresError, pg.InterfaceError, pg.InternalClientError, OSError, EOFError) as error:
+            raise self.translate(error, doing) from error
+
+    def translate(self, error: Exception, doing: str) -> StorageError:
+        """What an error of the server, the driver or the network means; each with the next move."""
+        refusal, sentence = refusal_of(error)
+        message = f"{self.place}: while {doing}, {sentence}"
+        match refusal:
+            case Refusal.WAIT:
+                return StoreUnavailableError(message)
+            case Refusal.CONFLICT:
+                return StoreConflictError(message)
+            case Refusal.PERSON:
+                return StoreUnusableError(message)
+
+    def _read(self, url: str) -> tuple[str, _Parameters]:
+        rule = (
+            "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with characters like / : @ # in the password as "
+            "%2F %3A %40 %23; or leave the password out and set PGPASSWORD or a password file"
+        )
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+            options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        except ValueError:
+            # Its text may hold what stands before an unescaped character of a password.
+            message = f"store {self.place}: this is no URL of a database; {rule}"
+            raise StoreUnusableError(message) from None
+        if parts.fragment or "@" in parts.path:
+            message = f"store {self.place}: this is no URL of a database; {rule}"
+            raise StoreUnusableError(message)
+        cache = options.pop(_STATEMENT_CACHE, str(_STATEMENTS))
+        if not cache.isdecimal():
+            message = f"store {self.place}: {_STATEMENT_CACHE} is {cache!r}; give a whole number, 0 for a pooler"
+            raise StoreUnusableError(message)
+        parameters: _Parameters = {"statement_cache_size": int(cache)}
+        if "application_name" not in options:
+            parameters["server_settings"] = {"application_name": "switchover"}
+        query = urlencode(options, quote_via=quote)
+        return parts._replace(scheme="postgresql", query=query).geturl(), parameters
+
+
+async def make_durable(connection: Connection[Any]) -> None:
+    """An answer means that it is on disk, whatever the server's default is."""
+    setting = await connection.fetchval("SELECT current_setting('synchronous_commit')")
+    if setting == "off":
+        await connection.execute("SET synchronous_commit = on")
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be shown: no password, no options but the schema."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user_info, at, host = authority.rpartition("@")
+    if not at and "@" in path:
+        return f"{scheme}://..."  # an unescaped slash in the password, so nobody knows where it ends
+    database, _, query = path.partition("#")[0].partition("?")
+    host = host.partition("?")[0].partition("#")[0]
+    options = dict(parse_qsl(query))
+    schema = f"?search_path={options['search_path']}" if "search_path" in options else ""
+    return f"{scheme}://{user_info.partition(':')[0]}{at}{host}{slash}{database}{schema}"
+
+
+async def _leave_no_transaction(connection: Connection[Any]) -> None:
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")

@@ -1,0 +1,253 @@
+"""The store over a PostgreSQL database: what goes through which connection."""
+# ruff: noqa: D102  # what a store's methods promise is documented where it is demanded: in the SPI
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from asyncpg import Connection, Pool
+
+from switchover.adapters.stores.codec import decode_moment, encode_moment
+from switchover.adapters.stores.postgres.access import PostgresAccessStore, take_numbers
+from switchover.adapters.stores.postgres.checks import problems
+from switchover.adapters.stores.postgres.connection import CONNECT_SECONDS, LOST, Server
+from switchover.adapters.stores.postgres.driver_session import HOLDER, DriverSession
+from switchover.adapters.stores.postgres.reader import Reader
+from switchover.adapters.stores.postgres.schema import migrations, prepare
+from switchover.adapters.stores.postgres.writer import BatchWriter, StageLists
+from switchover.domain.events import Event
+from switchover.domain.plan import PlanAggregate
+from switchover.domain.stage import PreImage
+from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
+from switchover.errors import StoreClosedError, StoreConflictError, StoreUnusableError
+from switchover.spi import (
+    CommitResult,
+    DriverInfo,
+    DriverLease,
+    Entry,
+    ExecutionStore,
+    Hold,
+    KnownCreation,
+    LiveTask,
+    Request,
+    StopLine,
+    StoredTask,
+    StoreState,
+    TenantRecord,
+)
+
+_Result = TypeVar("_Result")
+_Work = Callable[[Connection[Any]], Awaitable[_Result]]
+
+_CONNECTIONS: Final = 4
+_ATTEMPTS: Final = _CONNECTIONS + 1
+"""Of a read: after a restart of the server every idle connection may turn out to be dead, one after the other."""
+
+_DRIVER: Final = f"SELECT owner, epoch, since, EXISTS ({HOLDER}) FROM driver"  # noqa: S608  # the statement is ours
+
+_CHANGES: Final = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
+"""What a reader can see changes with every commit, and with it the snapshot; asking writes nothing and locks nothing."""
+
+
+class PostgresExecutionStore(ExecutionStore):
+    """
+    Keeps everything in one schema of a PostgreSQL database.
+
+    One process drives it at a time, over a connection of its own; others read it and leave requests meanwhile.
+
+    Args:
+        url: See ``Server``.
+        command_seconds: After this long without an answer to one statement the server counts as away.
+        now: Wall-clock time for ``submitted_at`` and ``since``; aware, UTC.
+    """
+
+    def __init__(
+        self, url: str, *, command_seconds: float = 60.0, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._server = Server(url, command_seconds=command_seconds)
+        self._now = now or (lambda: datetime.now(UTC))
+        self._reader = Reader()
+        self._stage_lists = StageLists()
+        self._pool: Pool[Any] | None = None
+        self._session: DriverSession | None = None
+        self._access = PostgresAccessStore(read=self._read, write=self._write)
+
+    async def open(self) -> None:
+        if self._pool is not None:
+            return
+        with self._server.errors("opening it"):
+            pool = await self._server.pool(_CONNECTIONS)
+            try:
+                async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                    await prepare(connection, self._server.place, migrations())
+            except BaseException:
+                pool.terminate()
+                raise
+        self._pool = pool
+
+    async def aclose(self) -> None:
+        pool, session = self._pool, self._session
+        self._pool = self._session = None
+        if session is not None:
+            await session.release()
+        if pool is not None:
+            with self._server.errors("closing it"):
+                await pool.close()
+
+    @property
+    def access(self) -> PostgresAccessStore:
+        return self._access
+
+    # Driving
+
+    async def acquire_driver(self, owner: str) -> DriverLease | None:
+        if self._session is not None and not self._session.is_cut:
+            self._opened()
+            return None
+        if await self._read("looking who drives", lambda c: c.fetchval(HOLDER)) is not None:
+            return None
+        with self._server.errors("taking the driver's lease"):
+            session = await DriverSession.acquire(self._server, owner, encode_moment(self._now()))
+        if session is None:
+            return None
+        self._session = session
+        return session.lease
+
+    async def release_driver(self, lease: DriverLease) -> None:
+        self._opened()
+        session = self._session
+        if session is not None and session.lease.epoch == lease.epoch:
+            self._session = None
+            await session.release()
+
+    async def driver(self) -> DriverInfo | None:
+        row = await self._read("reading who drives", lambda c: c.fetchrow(_DRIVER))
+        if row is None:
+            return None
+        owner, epoch, since, alive = row
+        return DriverInfo(owner=owner, epoch=epoch, since=decode_moment(since), alive=alive)
+
+    async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
+        self._opened()
+        session = self._session
+        if session is None or session.lease.epoch != lease.epoch:
+            message = (
+                f"the driver's lease of {lease.owner} with epoch {lease.epoch} on {self._server.place} is over (it was "
+                f"released); stop writing"
+            )
+            raise StoreConflictError(message)
+        try:
+            with self._server.errors("committing"):
+                async with session.transaction() as connection:
+                    return CommitResult(granted=await BatchWriter(connection, self._stage_lists).write(batch))
+        except BaseException:
+            self._stage_lists.forget()
+            raise
+
+    # Requests of other processes
+
+    async def put_request(self, verb: str, payload: bytes) -> int:
+        async def put(connection: Connection[Any]) -> int:
+            number = await take_numbers(connection, "request", 1)
+            statement = "INSERT INTO request (request_id, verb, payload, submitted_at) VALUES ($1, $2, $3, $4)"
+            await connection.execute(statement, number, verb, payload, encode_moment(self._now()))
+            return number
+
+        return await self._write("leaving a request", put)
+
+    async def open_requests(self, after: int, limit: int) -> Sequence[Request]:
+        return await self._read("reading requests", lambda c: self._reader.open_requests(c, after, limit))
+
+    async def load_request(self, request_id: int) -> Request | None:
+        return await self._read("reading a request", lambda c: self._reader.load_request(c, request_id))
+
+    # Reading
+
+    async def load_state(self) -> StoreState:
+        return await self._read("reading what is to be driven", self._reader.load_state)
+
+    async def load_live(self, plan_id: PlanId, after: int, limit: int) -> Sequence[LiveTask]:
+        return await self._read("reading live tasks", lambda c: self._reader.load_live(c, plan_id, after, limit))
+
+    async def load_tasks(self, keys: Sequence[TaskKey]) -> Sequence[StoredTask]:
+        return await self._read("reading tasks", lambda c: self._reader.load_tasks(c, keys))
+
+    async def load_plan(self, plan_id: PlanId) -> PlanAggregate | None:
+        return await self._read("reading a plan", lambda c: self._reader.load_plan(c, plan_id))
+
+    async def list_plans(self, *, before: int | None, limit: int) -> Sequence[PlanAggregate]:
+        return await self._read("reading plans", lambda c: self._reader.list_plans(c, before, limit))
+
+    async def list_tasks(
+        self, plan_id: PlanId, *, statuses: frozenset[TaskStatus] | None, after: int, limit: int
+    ) -> Sequence[TaskAggregate]:
+        return await self._read("reading tasks", lambda c: self._reader.list_tasks(c, plan_id, statuses, after, limit))
+
+    async def load_tenants(self, tenant_ids: Sequence[TenantId]) -> Mapping[TenantId, TenantRecord]:
+        return await self._read("reading tenants", lambda c: self._reader.load_tenants(c, tenant_ids))
+
+    async def list_holds(self) -> Mapping[TenantId, Hold]:
+        return await self._read("reading holds", self._reader.list_holds)
+
+    async def load_line(self) -> StopLine | None:
+        return await self._read("reading the stop-line", self._reader.load_line)
+
+    async def tenant_history(self, tenant_id: TenantId, limit: int) -> Sequence[TaskAggregate]:
+        return await self._read("reading tasks", lambda c: self._reader.tenant_history(c, tenant_id, limit))
+
+    async def load_events(self, plan_id: PlanId, after: int, limit: int) -> Sequence[Event]:
+        return await self._read("reading events", lambda c: self._reader.load_events(c, plan_id, after, limit))
+
+    async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
+        return await self._read("reading events", lambda c: self._reader.load_task_events(c, key, after, limit))
+
+    async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
+        return await self._read("reading pre-images", lambda c: self._reader.load_pre_images(c, key, stage))
+
+    async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:
+        return await self._read("reading idempotency keys", lambda c: self._reader.find_idempotency(c, idempotency_key))
+
+    async def change_token(self) -> int:
+        return int(await self._read("looking for changes", lambda c: c.fetchval(_CHANGES)))
+
+    async def check(self) -> Sequence[str]:
+        return await self._read("checking the store", lambda c: problems(c, self._reader))
+
+    # Inside
+
+    async def _read(self, doing: str, work: _Work[_Result]) -> _Result:
+        pool = self._opened()
+        with self._server.errors(doing):
+            for left in reversed(range(_ATTEMPTS)):
+                try:
+                    async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                        return await self._understood(doing, connection, work)
+                except LOST as error:
+                    if not left or isinstance(error, (TimeoutError, ConnectionRefusedError)):
+                        raise
+        raise AssertionError
+
+    async def _write(self, doing: str, work: _Work[_Result]) -> _Result:
+        pool = self._opened()
+        with self._server.errors(doing):
+            async with pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
+                return await work(connection)
+
+    async def _understood(self, doing: str, connection: Connection[Any], work: _Work[_Result]) -> _Result:
+        try:
+            return await work(connection)
+        except LOST:
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+            message = (
+                f"{self._server.place}: while {doing}, something was found there that this program never writes "
+                f"({type(error).__name__}: {error}), so the database is damaged; nothing was changed. See what "
+                f"`switchover doctor` finds, and restore the last backup"
+            )
+            raise StoreUnusableError(message) from error
+
+    def _opened(self) -> "Pool[Any]":
+        if self._pool is None:
+            message = f"the store at {self._server.place} is not open; call open() before any other method"
+            raise StoreClosedError(message)
+        return self._pool
