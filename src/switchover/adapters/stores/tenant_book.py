@@ -5,7 +5,7 @@ A relational store reads them at once, lets the entries of the batch change them
 has changed back at once: a batch of sixty-four tasks is three statements instead of two hundred.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from switchover.adapters.stores.rows import Row
@@ -60,22 +60,18 @@ class TenantBook:
         self._joined: list[Row] = []
         self._left: list[Row] = []
 
-    def know(  # noqa: PLR0913  # the columns of a row
-        self,
-        tenant_id: TenantId,
-        generation: int,
-        owner_plan: int | None,
-        owner_ordinal: int | None,
-        started_plan: int | None,
-        started_ordinal: int | None,
-        waiting: Sequence[QueuePlace],
-    ) -> None:
-        """Take up what the store holds about a tenant; one that it does not know stays unknown."""
+    def know(self, columns: Row, waiting: Iterable[QueuePlace]) -> None:
+        """
+        Take up what the store holds about a tenant; one that it does not know stays unknown.
+
+        Args:
+            columns: As ``TENANT_COLUMNS`` says.
+        """
+        tenant_id, generation, owner_plan, owner_ordinal, started_plan, started_ordinal = columns
         tenant = self._tenants[tenant_id] = _Tenant(
             tenant_id, generation, _key(owner_plan, owner_ordinal), _key(started_plan, started_ordinal)
         )
-        if waiting:
-            tenant.queue = [(arrival, TaskKey(PlanId(plan), ordinal)) for arrival, plan, ordinal in sorted(waiting)]
+        tenant.queue = [(arrival, TaskKey(PlanId(plan), ordinal)) for arrival, plan, ordinal in sorted(waiting)]
 
     def take_changes(self) -> TenantChanges:
         """What has changed; everything is forgotten."""

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
-from asyncpg import Connection, Record
-
 from switchover.adapters.stores.access_codec import (
     AUDIT_COLUMNS,
     audit_from,
@@ -19,6 +17,7 @@ from switchover.adapters.stores.access_codec import (
 )
 from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.postgres.bulk import changed, insert, storable_text
+from switchover.adapters.stores.postgres.sql import Connection
 from switchover.domain.access import AccessToken, LoginSession
 from switchover.domain.audit import AuditEntry, AuditFilter, AuditRecord
 from switchover.spi import AccessStore
@@ -35,18 +34,16 @@ _LARGEST_NUMBER: Final = 2**63 - 1
 class _Run(Protocol):
     """Does something with a connection of the store."""
 
-    def __call__(
-        self, doing: str, function: Callable[[Connection[Any]], Awaitable[_Result]], /
-    ) -> Awaitable[_Result]: ...
+    def __call__(self, doing: str, function: Callable[[Connection], Awaitable[_Result]], /) -> Awaitable[_Result]: ...
 
 
-async def take_numbers(connection: Connection[Any], name: str, count: int) -> int:
+async def take_numbers(connection: Connection, name: str, count: int) -> int:
     """The first of so many numbers that nobody had, in whatever transaction is open; they are its own if it commits."""
     statement = "UPDATE counter SET last = last + $1 WHERE name = $2 RETURNING last"
     return int(await connection.fetchval(statement, count, name)) - count + 1
 
 
-async def append(connection: Connection[Any], entries: Sequence[AuditEntry]) -> None:
+async def append(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Put entries into the log, inside whatever transaction is open; best at its end, for the next waits for it."""
     if entries:
         first = await take_numbers(connection, "audit", len(entries))
@@ -68,7 +65,7 @@ class PostgresAccessStore(AccessStore):
     # Tokens
 
     async def put_token(self, token: AccessToken, audit: AuditEntry, *, first: bool = False) -> bool:
-        async def put(connection: Connection[Any]) -> bool:
+        async def put(connection: Connection) -> bool:
             if first:
                 await connection.execute("LOCK TABLE access_token IN SHARE ROW EXCLUSIVE MODE")  # only one can be first
                 if await connection.fetchval("SELECT 1 FROM access_token LIMIT 1"):
@@ -86,7 +83,7 @@ class PostgresAccessStore(AccessStore):
         return await self._write("keeping a token", put)
 
     async def replace_token(self, token: AccessToken, audit: AuditEntry) -> bool:
-        async def replace(connection: Connection[Any]) -> bool:
+        async def replace(connection: Connection) -> bool:
             statement = (
                 "UPDATE access_token SET version = $1, digest = $2, previous_digest = $3, document = $4"
                 " WHERE name = $5 AND version = $6"
@@ -100,7 +97,7 @@ class PostgresAccessStore(AccessStore):
         return await self._write("changing a token", replace)
 
     async def note_token_use(self, name: str, at: datetime) -> None:
-        async def note(connection: Connection[Any]) -> None:
+        async def note(connection: Connection) -> None:
             statement = (
                 "UPDATE access_token SET last_used_at = $1"
                 " WHERE name = $2 AND (last_used_at IS NULL OR last_used_at < $1)"
@@ -126,7 +123,7 @@ class PostgresAccessStore(AccessStore):
     # Sessions
 
     async def put_session(self, session: LoginSession, audit: AuditEntry) -> None:
-        async def put(connection: Connection[Any]) -> None:
+        async def put(connection: Connection) -> None:
             moments = (encode_moment(session.created_at), encode_moment(session.expires_at))
             values = (session.session_id, session.digest, *moments, encode_session(session))
             await connection.execute("INSERT INTO login_session VALUES ($1, $2, $3, $4, $5)", *values)
@@ -143,7 +140,7 @@ class PostgresAccessStore(AccessStore):
         return [decode_session(**row) for row in rows]
 
     async def end_sessions(self, session_ids: Sequence[str], audit: AuditEntry) -> int:
-        async def end(connection: Connection[Any]) -> int:
+        async def end(connection: Connection) -> int:
             statement = "DELETE FROM login_session WHERE session_id = ANY($1::text[])"
             ended = changed(await connection.execute(statement, [storable_text(name) for name in session_ids]))
             if ended:
@@ -174,7 +171,7 @@ class PostgresAccessStore(AccessStore):
         return [AuditRecord(number, audit_from(entry)) for number, *entry in rows]
 
     async def prune_access(self, *, sessions_before: datetime, audit_before: datetime | None) -> int:
-        async def prune(connection: Connection[Any]) -> int:
+        async def prune(connection: Connection) -> int:
             statement = "DELETE FROM login_session WHERE expires_at < $1"
             await connection.execute(statement, encode_moment(sessions_before))
             if audit_before is None:
@@ -185,5 +182,5 @@ class PostgresAccessStore(AccessStore):
 
     # Inside
 
-    async def _rows(self, doing: str, query: str, *values: object) -> list[Record]:
+    async def _rows(self, doing: str, query: str, *values: object) -> Sequence[Any]:
         return await self._read(doing, lambda connection: connection.fetch(query, *values))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from asyncpg import Connection
+from switchover.adapters.stores.postgres.sql import Connection
 
 _TEXTS: Final = frozenset(
     {
@@ -31,7 +31,7 @@ class BulkStatement:
         self._text = template.format(rows=f"unnest({arrays})")
         self._texts = frozenset(index for index, kind in enumerate(kinds) if kind == "text")
 
-    async def run(self, connection: Connection[Any], rows: Sequence[Sequence[Any]]) -> int:
+    async def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
         """Do it for all rows; returns how many rows of the table it changed."""
         if not rows:
             return 0
@@ -45,7 +45,8 @@ class BulkStatement:
 
 def insert(table: str, columns: Sequence[str], suffix: str = "", **types: str) -> BulkStatement:
     """``INSERT INTO table (columns) ...``; the suffix says what happens to rows that exist."""
-    return BulkStatement(columns, f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM {{rows}} {suffix}", **types)  # noqa: S608  # names are ours
+    text = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM {{rows}} {suffix}"  # noqa: S608  # names are ours
+    return BulkStatement(columns, text, **types)
 
 
 def update(table: str, columns: Sequence[str], keys: Sequence[str], condition: str = "") -> BulkStatement:

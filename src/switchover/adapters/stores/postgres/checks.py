@@ -2,12 +2,11 @@
 # ruff: noqa: S608  # statements are put together from our own column names; values are always bound
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
-
-from asyncpg import Connection
+from typing import Final
 
 from switchover.adapters.stores.codec import TASK_STATUS_CODES, TASK_STATUSES, task_status
 from switchover.adapters.stores.postgres.reader import Reader
+from switchover.adapters.stores.postgres.sql import Connection
 from switchover.domain.plan import PlanAggregate
 
 _SETTLED: Final = ", ".join(str(TASK_STATUS_CODES[status]) for status in TASK_STATUSES if status.is_settled)
@@ -51,7 +50,7 @@ _ROWS: Final = {
 }
 
 
-async def problems(connection: Connection[Any], reader: Reader) -> list[str]:
+async def problems(connection: Connection, reader: Reader) -> list[str]:
     """One sentence per problem. Reads everything, in one transaction."""
     found: list[str] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -65,7 +64,7 @@ async def problems(connection: Connection[Any], reader: Reader) -> list[str]:
     return found
 
 
-async def _plan_problems(connection: Connection[Any], plan: PlanAggregate) -> AsyncIterator[str]:
+async def _plan_problems(connection: Connection, plan: PlanAggregate) -> AsyncIterator[str]:
     name = f"plan {plan.plan_id}"
     query = (
         f"SELECT t.status, count(*), count(*) FILTER (WHERE {_IS_LIVE}) FROM task AS t"

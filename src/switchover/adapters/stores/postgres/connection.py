@@ -5,11 +5,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-import asyncpg
-from asyncpg import Connection, Pool
-from asyncpg import exceptions as pg
-
 from switchover.adapters.stores.postgres.refusals import Refusal, refusal_of
+from switchover.adapters.stores.postgres.sql import BROKEN, Connection, Pool, connect, create_pool, pg
 from switchover.errors import StorageError, StoreConflictError, StoreUnavailableError, StoreUnusableError
 
 CONNECT_SECONDS: Final = 10.0
@@ -48,9 +45,9 @@ class Server:
         self._command_seconds = command_seconds
         self._dsn, self._parameters = self._read(url)
 
-    async def connect(self) -> Connection[Any]:
+    async def connect(self) -> Connection:
         """A connection of one's own."""
-        connection: Connection[Any] = await asyncpg.connect(
+        connection = await connect(
             self._dsn, timeout=CONNECT_SECONDS, command_timeout=self._command_seconds, **self._parameters
         )
         try:
@@ -60,9 +57,9 @@ class Server:
             raise
         return connection
 
-    def pool(self, size: int) -> "Pool[Any]":
+    async def pool(self, size: int) -> Pool:
         """Connections for reading, and for writes that need no lease; none is made before it is needed."""
-        pool: Pool[Any] = asyncpg.create_pool(
+        return await create_pool(
             self._dsn,
             min_size=0,
             max_size=size,
@@ -73,14 +70,13 @@ class Server:
             command_timeout=self._command_seconds,
             **self._parameters,
         )
-        return pool
 
     @contextmanager
     def errors(self, doing: str) -> Generator[None]:
         """Map what the driver raises to the store's errors; ``doing`` completes "while ..."."""
         try:
             yield
-        except (pg.PostgresError, pg.InterfaceError, pg.InternalClientError, OSError, EOFError) as error:
+        except BROKEN as error:
             raise self.translate(error, doing) from error
 
     def translate(self, error: Exception, doing: str) -> StorageError:
@@ -122,7 +118,7 @@ class Server:
         return parts._replace(scheme="postgresql", query=query).geturl(), parameters
 
 
-async def make_durable(connection: Connection[Any]) -> None:
+async def make_durable(connection: Connection) -> None:
     """An answer means that it is on disk, whatever the server's default is."""
     setting = await connection.fetchval("SELECT current_setting('synchronous_commit')")
     if setting == "off":
@@ -143,6 +139,6 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{user_info.partition(':')[0]}{at}{host}{slash}{database}{schema}"
 
 
-async def _leave_no_transaction(connection: Connection[Any]) -> None:
+async def _leave_no_transaction(connection: Connection) -> None:
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")

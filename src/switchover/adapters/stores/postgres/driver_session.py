@@ -9,13 +9,11 @@ long as nobody else drove meanwhile, which the epoch tells; so a restart of the 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
-
-import asyncpg
-from asyncpg import Connection
+from typing import Final
 
 from switchover.adapters.stores.postgres.bulk import storable_text
 from switchover.adapters.stores.postgres.connection import Server
+from switchover.adapters.stores.postgres.sql import BROKEN, Connection
 from switchover.errors import StoreConflictError, StoreUnavailableError, StoreUnusableError
 from switchover.spi import DriverLease
 
@@ -49,7 +47,7 @@ _CLOSE_SECONDS: Final = 5.0
 class DriverSession:
     """The session of the process that drives; made by ``acquire``."""
 
-    def __init__(self, server: Server, connection: Connection[Any], lease: DriverLease, pid: int) -> None:
+    def __init__(self, server: Server, connection: Connection, lease: DriverLease, pid: int) -> None:
         self.lease = lease
         self._server = server
         self._connection = connection
@@ -82,13 +80,13 @@ class DriverSession:
         async with self._busy:
             self._released = True
             connection = self._connection
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with suppress(*BROKEN):
                 await connection.execute(f"SELECT pg_advisory_unlock({_KEY})")
                 await connection.close(timeout=_CLOSE_SECONDS)
             connection.terminate()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Connection[Any]]:
+    async def transaction(self) -> AsyncGenerator[Connection]:
         """
         One transaction under the lease.
 
@@ -108,8 +106,8 @@ class DriverSession:
                     raise self.over(f"epoch {epoch} drives")
                 if pid != self._pid:
                     message = (
-                        f"{self._server.place}: a pooler in transaction mode is between this process and the server, so "
-                        f"nobody can hold the driver's lock; give a process that drives a direct connection"
+                        f"{self._server.place}: a pooler in transaction mode is between this process and the server, "
+                        f"so nobody can hold the driver's lock; give a process that drives a direct connection"
                     )
                     raise StoreUnusableError(message)
                 yield connection
@@ -124,27 +122,31 @@ class DriverSession:
     async def _come_back(self) -> None:
         connection = await self._server.connect()
         try:
-            locked = await _try_lock(connection)
-            epoch = await connection.fetchval("SELECT epoch FROM driver")
-            if epoch != self.lease.epoch:
-                raise self.over(f"its connection was lost, and epoch {epoch} drives")
-            if not locked:
-                holder = await connection.fetchval(HOLDER)
-                if holder == self._pid:
-                    # What the server still takes for our session: the connection to it is gone.
-                    await connection.execute("SELECT pg_terminate_backend($1)", holder)
-                message = (
-                    f"{self._server.place}: the connection of the driver was lost, and the server still keeps its lock "
-                    f"for session {holder}; trying again is right"
-                )
-                raise StoreUnavailableError(message)
-            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            pid = await self._resume(connection)
         except BaseException:
             connection.terminate()
             raise
         self._connection, self._pid = connection, pid
 
+    async def _resume(self, connection: Connection) -> int:
+        """Take the lock again, if nobody drove meanwhile; the server's process of this connection."""
+        locked = await _try_lock(connection)
+        epoch = await connection.fetchval("SELECT epoch FROM driver")
+        if epoch != self.lease.epoch:
+            raise self.over(f"its connection was lost, and epoch {epoch} drives")
+        if not locked:
+            holder = await connection.fetchval(HOLDER)
+            if holder == self._pid:
+                # What the server still takes for our session: the connection to it is gone.
+                await connection.execute("SELECT pg_terminate_backend($1)", holder)
+            message = (
+                f"{self._server.place}: the connection of the driver was lost, and the server still keeps its lock "
+                f"for session {holder}; trying again is right"
+            )
+            raise StoreUnavailableError(message)
+        return int(await connection.fetchval("SELECT pg_backend_pid()"))
 
-async def _try_lock(connection: Connection[Any]) -> bool:
+
+async def _try_lock(connection: Connection) -> bool:
     await connection.execute(_TUNE)
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_lock({_KEY})"))

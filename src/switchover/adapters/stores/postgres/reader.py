@@ -4,8 +4,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from asyncpg import Connection
-
 from switchover.adapters.stores.codec import (
     TASK_STATUS_CODES,
     TASK_STATUSES,
@@ -16,6 +14,7 @@ from switchover.adapters.stores.codec import (
 )
 from switchover.adapters.stores.postgres.bulk import storable_text
 from switchover.adapters.stores.postgres.rows import COLUMNS, typed_event_from
+from switchover.adapters.stores.postgres.sql import Connection
 from switchover.adapters.stores.rows import (
     PLAN_CHANGING,
     PLAN_FIXED,
@@ -59,7 +58,8 @@ ORDER BY t.ordinal LIMIT $3
 
 _TENANT: Final = """
 n.tenant_id, n.generation, n.owner_plan, n.owner_ordinal, n.started_plan, n.started_ordinal,
-    (SELECT t.plan_id || '-' || t.ordinal FROM task AS t WHERE t.tenant_id = n.tenant_id ORDER BY t.arrival DESC LIMIT 1),
+    (SELECT t.plan_id || '-' || t.ordinal FROM task AS t WHERE t.tenant_id = n.tenant_id
+     ORDER BY t.arrival DESC LIMIT 1),
     (SELECT count(*) FROM lock_queue AS q WHERE q.tenant_id = n.tenant_id),
     h.reason, h.since, g.config
 """
@@ -103,7 +103,7 @@ class Reader:
 
     # Recovery
 
-    async def load_state(self, connection: Connection[Any]) -> StoreState:
+    async def load_state(self, connection: Connection) -> StoreState:
         """As the SPI says."""
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             last_arrival, last_plan_id = await connection.fetchrow(_LAST)
@@ -116,11 +116,11 @@ class Reader:
                 last_plan_id=last_plan_id,
             )
 
-    async def load_live(self, connection: Connection[Any], plan_id: PlanId, after: int, limit: int) -> list[LiveTask]:
+    async def load_live(self, connection: Connection, plan_id: PlanId, after: int, limit: int) -> list[LiveTask]:
         """As the SPI says."""
         return [live_from(row) for row in await connection.fetch(_LOAD_LIVE, plan_id, after, max(limit, 0))]
 
-    async def load_tasks(self, connection: Connection[Any], keys: Sequence[TaskKey]) -> list[StoredTask]:
+    async def load_tasks(self, connection: Connection, keys: Sequence[TaskKey]) -> list[StoredTask]:
         """As the SPI says."""
         if not keys:
             return []
@@ -139,12 +139,12 @@ class Reader:
 
     # Plans and tasks
 
-    async def load_plan(self, connection: Connection[Any], plan_id: PlanId) -> PlanAggregate | None:
+    async def load_plan(self, connection: Connection, plan_id: PlanId) -> PlanAggregate | None:
         """As the SPI says."""
         row = await connection.fetchrow(f"SELECT {_PLAN} FROM {_PLANS} WHERE p.plan_id = $1", plan_id)
         return None if row is None else plan_from(row)
 
-    async def list_plans(self, connection: Connection[Any], before: int | None, limit: int) -> list[PlanAggregate]:
+    async def list_plans(self, connection: Connection, before: int | None, limit: int) -> list[PlanAggregate]:
         """As the SPI says."""
         end = _LARGEST_PLAN_ID if before is None else before
         query = f"SELECT {_PLAN} FROM {_PLANS} WHERE p.plan_id < $1 ORDER BY p.plan_id DESC LIMIT $2"
@@ -152,7 +152,7 @@ class Reader:
 
     async def list_tasks(
         self,
-        connection: Connection[Any],
+        connection: Connection,
         plan_id: PlanId,
         statuses: frozenset[TaskStatus] | None,
         after: int,
@@ -162,39 +162,37 @@ class Reader:
         codes = None if statuses is None else [TASK_STATUS_CODES[status] for status in statuses]
         return await self._tasks(connection, _LIST_TASKS, plan_id, after, codes, max(limit, 0))
 
-    async def tenant_history(
-        self, connection: Connection[Any], tenant_id: TenantId, limit: int
-    ) -> list[TaskAggregate]:
+    async def tenant_history(self, connection: Connection, tenant_id: TenantId, limit: int) -> list[TaskAggregate]:
         """As the SPI says."""
         return await self._tasks(connection, _TENANT_HISTORY, storable_text(tenant_id), max(limit, 0))
 
     # Tenants
 
     async def load_tenants(
-        self, connection: Connection[Any], tenant_ids: Sequence[TenantId]
+        self, connection: Connection, tenant_ids: Sequence[TenantId]
     ) -> dict[TenantId, TenantRecord]:
         """As the SPI says."""
         rows = await connection.fetch(_LOAD_TENANTS, [storable_text(tenant_id) for tenant_id in set(tenant_ids)])
         return {record.tenant_id: record for record in map(_tenant, rows)}
 
-    async def list_holds(self, connection: Connection[Any]) -> dict[TenantId, Hold]:
+    async def list_holds(self, connection: Connection) -> dict[TenantId, Hold]:
         """As the SPI says."""
         rows = await connection.fetch("SELECT tenant_id, reason, since FROM tenant_hold")
         return {TenantId(name): Hold(reason=reason, since=decode_moment(since)) for name, reason, since in rows}
 
-    async def load_line(self, connection: Connection[Any]) -> StopLine | None:
+    async def load_line(self, connection: Connection) -> StopLine | None:
         """As the SPI says."""
         row = await connection.fetchrow("SELECT reason, since FROM stop_line")
         return None if row is None else StopLine(reason=row[0], since=decode_moment(row[1]))
 
     # Events
 
-    async def load_events(self, connection: Connection[Any], plan_id: PlanId, after: int, limit: int) -> list[Event]:
+    async def load_events(self, connection: Connection, plan_id: PlanId, after: int, limit: int) -> list[Event]:
         """As the SPI says."""
         query = f"{_EVENTS} WHERE e.plan_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
         return await self._events(connection, query, plan_id, after, max(limit, 0))
 
-    async def load_task_events(self, connection: Connection[Any], key: TaskKey, after: int, limit: int) -> list[Event]:
+    async def load_task_events(self, connection: Connection, key: TaskKey, after: int, limit: int) -> list[Event]:
         """As the SPI says."""
         if not key.ordinal:
             return []
@@ -203,7 +201,7 @@ class Reader:
         )
         return await self._events(connection, query, *key, after, max(limit, 0))
 
-    async def load_pre_images(self, connection: Connection[Any], key: TaskKey, stage: str) -> list[PreImage]:
+    async def load_pre_images(self, connection: Connection, key: TaskKey, stage: str) -> list[PreImage]:
         """As the SPI says."""
         query = (
             "SELECT key, value FROM pre_image WHERE plan_id = $1 AND ordinal = $2 AND stage = $3 ORDER BY pre_image_id"
@@ -213,38 +211,36 @@ class Reader:
 
     # The rest
 
-    async def find_idempotency(
-        self, connection: Connection[Any], idempotency_key: str
-    ) -> KnownCreation | None:
+    async def find_idempotency(self, connection: Connection, idempotency_key: str) -> KnownCreation | None:
         """As the SPI says."""
         query = "SELECT plan_id, content_digest, findings FROM idempotency WHERE idempotency_key = $1"
         row = await connection.fetchrow(query, storable_text(idempotency_key))
         return None if row is None else KnownCreation(PlanId(row[0]), row[1], row[2])
 
-    async def open_requests(self, connection: Connection[Any], after: int, limit: int) -> list[Request]:
+    async def open_requests(self, connection: Connection, after: int, limit: int) -> list[Request]:
         """As the SPI says."""
         query = f"{_REQUESTS} WHERE answer IS NULL AND request_id > $1 ORDER BY request_id LIMIT $2"
         return [_request(row) for row in await connection.fetch(query, after, max(limit, 0))]
 
-    async def load_request(self, connection: Connection[Any], request_id: int) -> Request | None:
+    async def load_request(self, connection: Connection, request_id: int) -> Request | None:
         """As the SPI says."""
         row = await connection.fetchrow(f"{_REQUESTS} WHERE request_id = $1", request_id)
         return None if row is None else _request(row)
 
     # Inside
 
-    async def _tasks(self, connection: Connection[Any], query: str, *values: object) -> list[TaskAggregate]:
+    async def _tasks(self, connection: Connection, query: str, *values: object) -> list[TaskAggregate]:
         rows = await connection.fetch(query, *values)
         names = await self._stage_names(connection, (row[_STAGE_LIST] for row in rows))
         return [task_from(row, names) for row in rows]
 
-    async def _events(self, connection: Connection[Any], query: str, *values: object) -> list[Event]:
+    async def _events(self, connection: Connection, query: str, *values: object) -> list[Event]:
         rows = await connection.fetch(query, *values)
         names = await self._stage_names(connection, (row[-1] for row in rows))
         return [typed_event_from(row, names) for row in rows]
 
     async def _stage_names(
-        self, connection: Connection[Any], numbers: Iterable[int | None]
+        self, connection: Connection, numbers: Iterable[int | None]
     ) -> Mapping[int, tuple[str, ...]]:
         """The lists of these numbers. They never change, so reading them later does no harm."""
         names = self._names

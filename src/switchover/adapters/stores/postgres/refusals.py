@@ -3,7 +3,7 @@
 from enum import Enum, auto
 from typing import Final
 
-from asyncpg import exceptions as pg
+from switchover.adapters.stores.postgres.sql import pg
 
 
 class Refusal(Enum):
@@ -42,14 +42,18 @@ _ANSWERS: Final[tuple[tuple[type[BaseException], Refusal, str], ...]] = (
     (
         pg.InsufficientPrivilegeError,
         Refusal.PERSON,
-        f"the user of the URL may not do that; {_NOTHING}. Make it the owner of the database or of a schema of its "
-        f"own (`CREATE SCHEMA switchover AUTHORIZATION USER`, and ?search_path=switchover in the URL)",
+        (
+            f"the user of the URL may not do that; {_NOTHING}. Make it the owner of the database or of a schema of its "
+            f"own (`CREATE SCHEMA switchover AUTHORIZATION USER`, and ?search_path=switchover in the URL)"
+        ),
     ),
     (
         pg.TooManyConnectionsError,
         Refusal.WAIT,
-        f"the server had no connection left; {_NOTHING}. Raise max_connections, or let fewer programs in; trying "
-        f"again is right",
+        (
+            f"the server had no connection left; {_NOTHING}. Raise max_connections, or let fewer programs in; trying "
+            f"again is right"
+        ),
     ),
     (
         pg.DiskFullError,
@@ -64,20 +68,26 @@ _ANSWERS: Final[tuple[tuple[type[BaseException], Refusal, str], ...]] = (
     (
         pg.ReadOnlySQLTransactionError,
         Refusal.WAIT,
-        f"the server accepted no write: it is a standby, or was set read-only; {_NOTHING}. Promote it, or name the "
-        f"primary (with several hosts: ?target_session_attrs=read-write); trying again is right",
+        (
+            f"the server accepted no write: it is a standby, or was set read-only; {_NOTHING}. Promote it, or name the "
+            f"primary (with several hosts: ?target_session_attrs=read-write); trying again is right"
+        ),
     ),
     (
         pg.QueryCanceledError,
         Refusal.WAIT,
-        f"the server gave up after its time limit (statement_timeout), or an administrator cancelled the statement; "
-        f"{_NOTHING}. If it comes again, raise the limit for this user; trying again is right",
+        (
+            f"the server gave up after its time limit (statement_timeout), or an administrator cancelled the "
+            f"statement; {_NOTHING}. If it comes again, raise the limit for this user; trying again is right"
+        ),
     ),
     (
         pg.LockNotAvailableError,
         Refusal.WAIT,
-        f"a lock was not to be had within the server's limit; {_NOTHING}. See who holds it in pg_locks; trying again "
-        f"is right",
+        (
+            f"a lock was not to be had within the server's limit; {_NOTHING}. See who holds it in pg_locks; trying "
+            f"again is right"
+        ),
     ),
     (
         pg.IdleSessionTimeoutError,
@@ -107,14 +117,18 @@ _ANSWERS: Final[tuple[tuple[type[BaseException], Refusal, str], ...]] = (
     (
         pg.DuplicatePreparedStatementError,
         Refusal.PERSON,
-        f"prepared statements got mixed up: there is a pooler in transaction mode between; {_NOTHING}. Add "
-        f"?statement_cache_size=0 to the URL",
+        (
+            f"prepared statements got mixed up: there is a pooler in transaction mode between; {_NOTHING}. Add "
+            f"?statement_cache_size=0 to the URL"
+        ),
     ),
     (
         pg.InvalidSQLStatementNameError,
         Refusal.PERSON,
-        f"prepared statements got lost: there is a pooler in transaction mode between; {_NOTHING}. Add "
-        f"?statement_cache_size=0 to the URL",
+        (
+            f"prepared statements got lost: there is a pooler in transaction mode between; {_NOTHING}. Add "
+            f"?statement_cache_size=0 to the URL"
+        ),
     ),
     (
         pg.DataCorruptedError,
@@ -139,14 +153,18 @@ _ANSWERS: Final[tuple[tuple[type[BaseException], Refusal, str], ...]] = (
     (
         TimeoutError,
         Refusal.WAIT,
-        f"no answer came in time. {_UNKNOWN_OUTCOME}. See whether the server can be reached and is busy; trying again "
-        f"is right",
+        (
+            f"no answer came in time. {_UNKNOWN_OUTCOME}. See whether the server can be reached and is busy; trying "
+            f"again is right"
+        ),
     ),
     (
         OSError,
         Refusal.WAIT,
-        f"the server could not be reached. {_UNKNOWN_OUTCOME}. See host and port of the URL and whether the server "
-        f"runs; trying again is right",
+        (
+            f"the server could not be reached. {_UNKNOWN_OUTCOME}. See host and port of the URL and whether the server "
+            f"runs; trying again is right"
+        ),
     ),
     (
         pg.ClientConfigurationError,
@@ -166,8 +184,10 @@ _ANSWERS: Final[tuple[tuple[type[BaseException], Refusal, str], ...]] = (
     (
         pg.PostgresError,
         Refusal.PERSON,
-        f"the server refused; {_NOTHING}. The schema does not look as this program left it: see what `switchover "
-        f"doctor` finds, and restore a backup if it finds damage",
+        (
+            f"the server refused; {_NOTHING}. The schema does not look as this program left it: see what `switchover "
+            f"doctor` finds, and restore a backup if it finds damage"
+        ),
     ),
 )
 

@@ -6,10 +6,9 @@ release; what is wrong is put right by the next number.
 """
 
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from asyncpg import Connection
-
+from switchover.adapters.stores.postgres.sql import Connection
 from switchover.errors import StoreUnusableError
 
 OLDEST_SERVER: Final = 130_000
@@ -17,7 +16,9 @@ OLDEST_SERVER: Final = 130_000
 
 _MARK: Final = "switchover_schema"
 
-_LOCK: Final = "SELECT pg_advisory_xact_lock(1400328055::bigint << 32 | (hashtext(current_schema())::bigint & 4294967295))"
+_LOCK: Final = (
+    "SELECT pg_advisory_xact_lock(1400328055::bigint << 32 | (hashtext(current_schema())::bigint & 4294967295))"
+)
 """``SwOw``: one below is the driver's."""
 
 _FOREIGN: Final = """
@@ -46,7 +47,7 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.number))
 
 
-async def prepare(connection: Connection[Any], place: str, steps: tuple[Migration, ...]) -> None:
+async def prepare(connection: Connection, place: str, steps: tuple[Migration, ...]) -> None:
     """
     Bring the schema up to date; nothing is written where it is.
 
@@ -61,14 +62,14 @@ async def prepare(connection: Connection[Any], place: str, steps: tuple[Migratio
         version = await _version(connection, place, steps)
         if version == 0:
             await connection.execute(f"CREATE TABLE {_MARK} (number INTEGER NOT NULL)")
-            await connection.execute(f"INSERT INTO {_MARK} VALUES (0)")
+            await connection.execute(f"INSERT INTO {_MARK} VALUES (0)")  # noqa: S608  # the name is ours
         for step in steps:
             if step.number > version:
                 await connection.execute(step.sql)
                 await connection.execute(f"UPDATE {_MARK} SET number = $1", step.number)  # noqa: S608  # the name is ours
 
 
-async def _check_server(connection: Connection[Any], place: str) -> None:
+async def _check_server(connection: Connection, place: str) -> None:
     version, encoding, schema = await connection.fetchrow(
         "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), current_schema()"
     )
@@ -86,7 +87,7 @@ async def _check_server(connection: Connection[Any], place: str) -> None:
         raise StoreUnusableError(message)
 
 
-async def _version(connection: Connection[Any], place: str, steps: tuple[Migration, ...]) -> int:
+async def _version(connection: Connection, place: str, steps: tuple[Migration, ...]) -> int:
     """What was applied last; 0 when the place is empty."""
     if await connection.fetchval("SELECT to_regclass(quote_ident(current_schema()) || '.' || $1)", _MARK) is None:
         foreign = await connection.fetchval(_FOREIGN)

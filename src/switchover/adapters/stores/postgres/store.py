@@ -3,9 +3,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
-
-from asyncpg import Connection, Pool
+from typing import Final, TypeVar
 
 from switchover.adapters.stores.codec import decode_moment, encode_moment
 from switchover.adapters.stores.postgres.access import PostgresAccessStore, take_numbers
@@ -14,6 +12,7 @@ from switchover.adapters.stores.postgres.connection import CONNECT_SECONDS, LOST
 from switchover.adapters.stores.postgres.driver_session import HOLDER, DriverSession
 from switchover.adapters.stores.postgres.reader import Reader
 from switchover.adapters.stores.postgres.schema import migrations, prepare
+from switchover.adapters.stores.postgres.sql import Connection, Pool
 from switchover.adapters.stores.postgres.writer import BatchWriter, StageLists
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
@@ -37,7 +36,7 @@ from switchover.spi import (
 )
 
 _Result = TypeVar("_Result")
-_Work = Callable[[Connection[Any]], Awaitable[_Result]]
+_Work = Callable[[Connection], Awaitable[_Result]]
 
 _CONNECTIONS: Final = 4
 _ATTEMPTS: Final = _CONNECTIONS + 1
@@ -46,7 +45,7 @@ _ATTEMPTS: Final = _CONNECTIONS + 1
 _DRIVER: Final = f"SELECT owner, epoch, since, EXISTS ({HOLDER}) FROM driver"  # noqa: S608  # the statement is ours
 
 _CHANGES: Final = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
-"""What a reader can see changes with every commit, and with it the snapshot; asking writes nothing and locks nothing."""
+"""What a reader can see changes with every commit, and with it the snapshot; asking writes and locks nothing."""
 
 
 class PostgresExecutionStore(ExecutionStore):
@@ -61,14 +60,12 @@ class PostgresExecutionStore(ExecutionStore):
         now: Wall-clock time for ``submitted_at`` and ``since``; aware, UTC.
     """
 
-    def __init__(
-        self, url: str, *, command_seconds: float = 60.0, now: Callable[[], datetime] | None = None
-    ) -> None:
+    def __init__(self, url: str, *, command_seconds: float = 60.0, now: Callable[[], datetime] | None = None) -> None:
         self._server = Server(url, command_seconds=command_seconds)
         self._now = now or (lambda: datetime.now(UTC))
         self._reader = Reader()
         self._stage_lists = StageLists()
-        self._pool: Pool[Any] | None = None
+        self._pool: Pool | None = None
         self._session: DriverSession | None = None
         self._access = PostgresAccessStore(read=self._read, write=self._write)
 
@@ -147,7 +144,7 @@ class PostgresExecutionStore(ExecutionStore):
     # Requests of other processes
 
     async def put_request(self, verb: str, payload: bytes) -> int:
-        async def put(connection: Connection[Any]) -> int:
+        async def put(connection: Connection) -> int:
             number = await take_numbers(connection, "request", 1)
             statement = "INSERT INTO request (request_id, verb, payload, submitted_at) VALUES ($1, $2, $3, $4)"
             await connection.execute(statement, number, verb, payload, encode_moment(self._now()))
@@ -233,7 +230,7 @@ class PostgresExecutionStore(ExecutionStore):
             async with pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
                 return await work(connection)
 
-    async def _understood(self, doing: str, connection: Connection[Any], work: _Work[_Result]) -> _Result:
+    async def _understood(self, doing: str, connection: Connection, work: _Work[_Result]) -> _Result:
         try:
             return await work(connection)
         except LOST:
@@ -246,7 +243,7 @@ class PostgresExecutionStore(ExecutionStore):
             )
             raise StoreUnusableError(message) from error
 
-    def _opened(self) -> "Pool[Any]":
+    def _opened(self) -> Pool:
         if self._pool is None:
             message = f"the store at {self._server.place} is not open; call open() before any other method"
             raise StoreClosedError(message)

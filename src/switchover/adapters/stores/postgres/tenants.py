@@ -5,11 +5,10 @@ What happens to them is decided by ``tenant_book``.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
-
-from asyncpg import Connection
+from typing import Final
 
 from switchover.adapters.stores.postgres.bulk import BulkStatement, insert
+from switchover.adapters.stores.postgres.sql import Connection
 from switchover.adapters.stores.tenant_book import QUEUE_COLUMNS, TENANT_COLUMNS, TenantBook
 from switchover.domain.task import TenantId
 
@@ -31,17 +30,18 @@ _WRITE = insert(
 _QUEUE = insert("lock_queue", QUEUE_COLUMNS)
 
 _LEAVE = BulkStatement(
-    QUEUE_COLUMNS, f"DELETE FROM lock_queue WHERE ({', '.join(QUEUE_COLUMNS)}) IN (SELECT * FROM {{rows}})"  # noqa: S608  # names are ours
+    QUEUE_COLUMNS,
+    f"DELETE FROM lock_queue WHERE ({', '.join(QUEUE_COLUMNS)}) IN (SELECT * FROM {{rows}})",  # noqa: S608  # names are ours
 )
 
 
-async def load(connection: Connection[Any], book: TenantBook, tenant_ids: Iterable[TenantId]) -> None:
+async def load(connection: Connection, book: TenantBook, tenant_ids: Iterable[TenantId]) -> None:
     """Read what the store holds about these."""
     for *columns, queue in await connection.fetch(_LOAD, list(set(tenant_ids))):
-        book.know(*columns, [(arrival, plan_id, ordinal) for arrival, plan_id, ordinal in queue or ()])
+        book.know(tuple(columns), [(arrival, plan_id, ordinal) for arrival, plan_id, ordinal in queue or ()])
 
 
-async def write(connection: Connection[Any], book: TenantBook) -> None:
+async def write(connection: Connection, book: TenantBook) -> None:
     """Write what has changed."""
     changes = book.take_changes()
     await _WRITE.run(connection, changes.tenants)

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from asyncpg import Connection
-
 from switchover.adapters.stores.batch import Batch, does_not_follow
 from switchover.adapters.stores.codec import encode_config, encode_json, encode_moment
 from switchover.adapters.stores.postgres import access, tenants
 from switchover.adapters.stores.postgres.bulk import BulkStatement, changed, insert, storable_text, update
 from switchover.adapters.stores.postgres.rows import COLUMNS, typed_event_values
+from switchover.adapters.stores.postgres.sql import Connection
 from switchover.adapters.stores.rows import (
     PLAN_CHANGING,
     PLAN_FIXED,
@@ -66,7 +65,7 @@ class StageLists:
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, ...], int] = {}
 
-    async def number(self, connection: Connection[Any], names: tuple[str, ...]) -> int:
+    async def number(self, connection: Connection, names: tuple[str, ...]) -> int:
         """Of this list; a new one is written."""
         number = self._numbers.get(names)
         if number is None:
@@ -86,7 +85,7 @@ class StageLists:
 class BatchWriter:
     """Writes one batch. Must be used inside a transaction, once; any exception must end in its rollback."""
 
-    def __init__(self, connection: Connection[Any], stage_lists: StageLists) -> None:
+    def __init__(self, connection: Connection, stage_lists: StageLists) -> None:
         self._connection = connection
         self._stage_lists = stage_lists
         self._book = TenantBook()

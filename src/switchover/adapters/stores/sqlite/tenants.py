@@ -38,7 +38,7 @@ def load(connection: sqlite3.Connection, book: TenantBook, tenant_ids: Iterable[
     """Read what the store holds about these."""
     text = connection.execute(_LOAD, (encode_json(sorted(set(tenant_ids))),)).fetchone()[0]
     for *columns, queue in decode_json(text):
-        book.know(*columns, decode_json(queue) if isinstance(queue, str) else queue)
+        book.know(tuple(columns), decode_json(queue) if isinstance(queue, str) else queue)
 
 
 def write(connection: sqlite3.Connection, book: TenantBook) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 from switchover.adapters.stores.codec import decode_json, encode_config, encode_json, encode_moment
-from switchover.adapters.stores.sqlite import access, tenants
-from switchover.adapters.stores.sqlite.bulk import insert, update
 from switchover.adapters.stores.rows import (
     EVENT_COLUMNS,
     PLAN_CHANGING,
@@ -25,6 +23,8 @@ from switchover.adapters.stores.rows import (
     plan_values,
     task_values,
 )
+from switchover.adapters.stores.sqlite import access, tenants
+from switchover.adapters.stores.sqlite.bulk import insert, update
 from switchover.adapters.stores.tenant_book import TenantBook
 from switchover.domain.audit import AuditEntry
 from switchover.domain.events import Event
@@ -249,7 +249,9 @@ class BatchWriter:
         if not changes:
             return
         book = self._book
-        tenants.load(self._connection, book, [change if isinstance(change, str) else change.tenant_id for change in changes])
+        tenants.load(
+            self._connection, book, [change if isinstance(change, str) else change.tenant_id for change in changes]
+        )
         for change in changes:
             match change:
                 case BeginRun():
