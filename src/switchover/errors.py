@@ -18,6 +18,7 @@ Everything that can go wrong, on one screen.
     │       ├── StaleGenerationError    the target holds a newer generation
     │       ├── HealthCheckError        not every endpoint reported the expected version
     │       └── TargetError             a target refused, timed out or answered nonsense
+    ├── StageAdriftError            whoever carried a stage out is gone: it begins again
     ├── ServerError                 a server answered something that is no result
     │   └── UnreachableError            or none answered at all
     └── StorageError
@@ -243,6 +244,10 @@ class TargetError(StepError):
     """A target refused, could not be reached, or answered something unreadable."""
 
     code = ErrorCode.TARGET_ERROR
+
+
+class StageAdriftError(ExecutorError):
+    """Whoever carried a stage out is gone, and nobody knows how far it came: it begins again, under a new fence."""
 
 
 class ServerError(ExecutorError):

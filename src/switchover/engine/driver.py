@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from switchover.dispatch import StageCarrier
 from switchover.domain.policies import Policies
 from switchover.engine import garbage
 from switchover.engine.boundaries import Boundaries
@@ -17,7 +18,7 @@ from switchover.engine.braking import BrakeService
 from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.commits import GroupCommit
 from switchover.engine.deadlines import DeadlineScheduler
-from switchover.engine.executor import StageSource, TaskExecutor
+from switchover.engine.executor import Delegate, StageSource, TaskExecutor
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.orchestrator import PlanOrchestrator
 from switchover.engine.publisher import EventPublisher
@@ -57,6 +58,7 @@ class Driver:
 
     Args:
         runtime: Carries out runs.
+        carrier: Has the stages of runs carried out elsewhere; None: they are carried out here.
         on_fatal: Called when this process may write no more.
         on_commit: Told of each commit; None when nobody watches.
     """
@@ -72,6 +74,7 @@ class Driver:
     options: DriverOptions
     on_fatal: Callable[[StorageError], None]
     on_commit: Callable[[Sequence[Entry], float], None] | None = None
+    carrier: StageCarrier | None = None
     last_arrival: int = 0
     last_plan_id: int = 0
     residents: Residents = field(init=False)
@@ -116,6 +119,7 @@ class Driver:
             step_timeout_seconds=self.options.step_timeout_seconds,
             clock=self.clock,
             on_defect=self._defect_in_run,
+            delegate=None if self.carrier is None else Delegate(self.carrier, self._again),
         )
         self.scheduler = TaskScheduler(
             store=self.store,
@@ -221,6 +225,9 @@ class Driver:
     def _ended(self, loop: asyncio.Task[None]) -> None:
         if not loop.cancelled() and isinstance(error := loop.exception(), Exception):
             self._defect(error)
+
+    def _again(self, plan: PlanRecord, record: TaskRecord) -> asyncio.Future[None]:
+        return self._boundaries.recover(plan, record, pause=False)
 
     def _defect_in_run(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> None:
         self.scheduler.fail_run(plan, record, error)

@@ -3,24 +3,27 @@ TaskExecutor: one task's run, stage after stage, forward or back.
 
 It decides nothing: what follows a stage is decided by ``Boundaries`` and durable before the next stage starts. Nothing
 inside a stage can be paused or cancelled. However a run ends, its heartbeat ends with it.
+
+A stage is carried out here, or by whoever the delegate gives it to. A worker is such an executor itself: over
+boundaries that tell the driver how a stage ended instead of deciding what follows.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from switchover.dispatch import StageCarrier, StageOrder
 from switchover.domain.stage import PreImage, StageStep, TaskRuntimeContext, TaskStage
 from switchover.domain.task import FailureInfo, TenantDeployConfigSnapshot
-from switchover.engine.boundaries import Boundaries, Work, work_of
-from switchover.engine.commits import GroupCommit
+from switchover.engine.boundaries import Work, work_of
 from switchover.engine.deadlines import Deadline, DeadlineScheduler
 from switchover.engine.failures import StepTimeoutError, failure_of
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
-from switchover.errors import ErrorCode, ErrorType, StageError, StorageError
+from switchover.errors import ErrorCode, ErrorType, StageAdriftError, StageError, StorageError
 from switchover.logs import get_log
 from switchover.spi import Clock, Entry, ExecutionStore, KeepPreImage, StepServices
 
@@ -28,6 +31,66 @@ _log = get_log("switchover.task")
 
 StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
 """Makes the stages of a task; raises StageError, or whatever a user's factory raises."""
+
+
+class StageEnds(Protocol):
+    """Is told how each stage ended; what it gives is done when the run may go on."""
+
+    def stage_succeeded(self, plan: PlanRecord, record: TaskRecord, index: int) -> asyncio.Future[None]:
+        """The stage is complete."""
+        ...
+
+    def stage_failed(
+        self, plan: PlanRecord, record: TaskRecord, index: int, failure: FailureInfo
+    ) -> asyncio.Future[None]:
+        """The stage failed."""
+        ...
+
+    def stage_restored(self, plan: PlanRecord, record: TaskRecord, index: int) -> asyncio.Future[None]:
+        """The previous good config of the stage is back."""
+        ...
+
+    def stage_not_restored(
+        self, plan: PlanRecord, record: TaskRecord, index: int, failure: FailureInfo
+    ) -> asyncio.Future[None]:
+        """The stage could not be restored."""
+        ...
+
+
+class Submits(Protocol):
+    """Takes what has to become durable."""
+
+    def submit(
+        self, entry: Entry, tasks: Sequence[TaskRecord] = (), plans: Sequence[PlanRecord] = ()
+    ) -> asyncio.Future[None]:
+        """Done when the entry is durable; carries the ``StorageError`` when it never will be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """
+    Gives stages to somebody else.
+
+    Attributes:
+        again: Begins the stage of a run anew, under a higher generation; done when that is durable.
+    """
+
+    carrier: StageCarrier
+    again: Callable[[PlanRecord, TaskRecord], asyncio.Future[None]]
+
+    def adopts(self, record: TaskRecord) -> bool:
+        """Whether the run of a task, begun under an earlier driver, is in good hands."""
+        work = work_of(record)
+        return work is not None and self.carrier.adopts(_order(record, work))
+
+    async def carry(self, record: TaskRecord, work: Work) -> FailureInfo | None:
+        """Wait until the stage has ended; see ``StageCarrier``."""
+        return await self.carrier.carry(_order(record, work))
+
+
+def _order(record: TaskRecord, work: Work) -> StageOrder:
+    return StageOrder(record.task.key, record.task.generation, work.index, work.restoring)
 
 
 class StoredPreImages:
@@ -45,7 +108,7 @@ class StoredPreImages:
     def __init__(
         self,
         store: ExecutionStore,
-        commits: GroupCommit,
+        commits: Submits,
         clock: Clock,
         record: TaskRecord,
         stage: str,
@@ -97,19 +160,23 @@ class TaskExecutor:
         services: What built-in steps work with.
         step_timeout_seconds: Deadline of a step that has no own.
         on_defect: Told of an error that nobody foresaw, which has ended a task's run.
+        delegate: Has the stages carried out elsewhere; None: they are carried out here.
+        next_work: What a run does next.
         stopping: The process is about to stop: a run ends at its next boundary, to be picked up by the next driver.
     """
 
-    boundaries: Boundaries
+    boundaries: StageEnds
     stages: StageSource
     services: StepServices
     store: ExecutionStore
-    commits: GroupCommit
+    commits: Submits
     heartbeat: HeartbeatScheduler
     deadlines: DeadlineScheduler
     step_timeout_seconds: float
     clock: Clock
     on_defect: Callable[[PlanRecord, TaskRecord, Exception], None]
+    delegate: Delegate | None = None
+    next_work: Callable[[TaskRecord], Work | None] = work_of
     stopping: bool = False
 
     def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:
@@ -200,6 +267,7 @@ class _Run:
         level costs memory while a step waits, and time whenever it goes on.
         """
         executor, record = self._executor, self._record
+        delegate = executor.delegate
         deadline = self._deadline = executor.deadlines.take()
         try:
             await started
@@ -212,13 +280,20 @@ class _Run:
                         stage, context = self._enter(work)
                         failure: FailureInfo | None = None
                         try:
-                            if work.restoring:
+                            if delegate is not None:
+                                failure = await delegate.carry(record, work)
+                            elif work.restoring:
                                 await stage.rollback.rollback(record.task, context)
                             else:
                                 for step in stage.steps:
                                     await self._run_step(step)
                         except StorageError:
                             raise
+                        except StageAdriftError:
+                            if delegate is None:
+                                raise
+                            await delegate.again(self._plan, record)
+                            break
                         except asyncio.CancelledError:
                             if _is_cancelled():
                                 raise
@@ -241,7 +316,8 @@ class _Run:
     def _next(self) -> Work | None:
         """What the run does next; None when it is over."""
         record = self._record
-        return work_of(record) if record.run == self._number and not self._executor.stopping else None
+        executor = self._executor
+        return executor.next_work(record) if record.run == self._number and not executor.stopping else None
 
     def _enter(self, work: Work) -> tuple[TaskStage, TaskRuntimeContext]:
         """Make the context that of the stage."""
