@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Final, cast
 
 from pydantic import ValidationError
-from yarl import URL
 
 from switchover import ExecutorSettings, TenantDeployConfig
 from switchover.adapters import health as health_answers
@@ -191,7 +190,7 @@ def addresses(data: bytes) -> None:
     text = _text(data)
     _presentable(without_credentials(text), _LONGEST_SHORT + 12 * len(text))
     AllowList(["10.0.0.0/8", "fd00::/8"]).permits(text)
-    for read in (host_and_port, parse_duration, _network, URL):
+    for read in (host_and_port, parse_duration, _network, health_answers._parsed):
         with suppress(ValueError):
             read(text)
     with suppress(StageError):

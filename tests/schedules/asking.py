@@ -7,9 +7,10 @@ from typing import Any
 from switchover.domain.task import Operation, TaskAggregate, TaskKey, TenantId
 from switchover.dto import TaskOperationResult
 from switchover.facade import DeploymentTaskFacade
+from switchover.spi import Entry
 from tests.schedules.scene import Member, Request, Scene
 from tests.schedules.watcher import demand
-from tests.stateful.oracle import obeyed, refusal_by_task
+from tests.stateful.oracle import ILLEGAL, Picture, obeyed, refusal_by_task
 
 TENANTS = ("a", "b", "c")
 STAGES = (("one",), ("one", "two"), ("one", "two"), ("one", "skip", "three"))
@@ -64,6 +65,9 @@ class Asker:
         self._random = random
         self._last: str | int | None = None
         self._expected: dict[Request, tuple[TaskAggregate, str | None]] = {}
+        self._refusable: dict[Request, tuple[bool, set[TaskKey]]] = {}
+        """By request: whether from the checkpoint, and of which tasks it was illegal at some durable moment since."""
+        scene.watcher.on_entry = self._watch
 
     def create(self, member: Member, *, reject: float = 0.3) -> None:
         """A new plan."""
@@ -98,6 +102,9 @@ class Asker:
         work = call(member.executor.facade, verb, target, from_checkpoint=from_checkpoint)
         request = scene.ask(verb, target, member, work)
         request.alone &= idle
+        if isinstance(target, str) and verb in set(Operation):
+            self._refusable[request] = (from_checkpoint, set())
+            self._watch(None)
         scene.trace.append(f"{member.process.name} asks: {verb} {'' if target is None else target}")
         if before is not None and request.alone and verb in set(Operation):
             task = before.named_by(TenantId(str(target)))
@@ -117,9 +124,34 @@ class Asker:
             return int(random.choice(plans))
         return random.choice(TENANTS)
 
+    def _watch(self, entry: Entry | None) -> None:
+        """Note for which tasks a request is refusable now; only an entry about a task or plan can change that."""
+        if entry is not None and not (entry.tasks or entry.plans or entry.new_plan):
+            return
+        watcher = self._scene.watcher
+        picture = Picture(plans=watcher.plans, tasks=watcher.tasks)
+        for request, (from_checkpoint, found) in self._refusable.items():
+            for task in picture.of_tenant(TenantId(str(request.target))):
+                verb = Operation(request.verb)
+                if refusal_by_task(picture, task, verb, from_checkpoint=from_checkpoint) == ILLEGAL:
+                    found.add(task.key)
+
+    def _judge_refusal(self, request: Request, refusable: set[TaskKey]) -> None:
+        """Whoever is refused is refused for something that is durable, and cannot vanish any more."""
+        result: TaskOperationResult = request.answer.result()
+        key = TaskKey.parse(str(result.target_id))
+        if key is not None and result.failure_info is not None and result.failure_info.error_code is ILLEGAL:
+            known = self._scene.watcher.tasks[key]
+            demand(key in refusable, "refused for what is not durable", request.verb, result.message, known)
+
     def judge(self) -> None:
         """Look at the answers that have come."""
+        for request in list(self._refusable):
+            if request.answer.done() and request not in self._scene.requests:
+                del self._refusable[request]  # its process died
         for request in self._scene.take_answers():
+            if request in self._refusable:
+                self._judge_refusal(request, self._refusable.pop(request)[1])
             expected = self._expected.pop(request, None)
             if expected is None or not request.alone:
                 continue

@@ -116,12 +116,17 @@ def a_take_over_keeps_the_generation() -> Generator[None]:
 
 
 def an_answer_comes_before_the_commit() -> AbstractContextManager[object]:
-    async def broken(
-        self: PlanOrchestrator, change: Change, outcome: object, reply: Callable[[Any], Any] | None
-    ) -> None:
-        change.submit_with(lambda: () if reply is None else reply(outcome))
+    async def broken(self: PlanOrchestrator, change: Change, outcome: object, reply: Callable[[Any], Any]) -> None:
+        change.submit_with(lambda: reply(outcome))
 
     return patch.object(PlanOrchestrator, "_make_durable", broken)
+
+
+def a_refusal_does_not_wait_for_its_reason() -> AbstractContextManager[object]:
+    async def broken(self: PlanOrchestrator, outcome: Any, reply: Callable[[Any], Any]) -> None:  # noqa: ANN401  # passed on
+        self.manager.commits.submit(Entry(changes=list(reply(outcome))))
+
+    return patch.object(PlanOrchestrator, "_answer", broken)
 
 
 def a_cancelled_task_keeps_its_lock() -> AbstractContextManager[object]:
@@ -169,6 +174,7 @@ FOUND_BY_SCHEDULES: Sequence[Mutant] = (
     those_who_take_locks_do_not_wait_for_each_other,
     a_take_over_keeps_the_generation,
     an_answer_comes_before_the_commit,
+    a_refusal_does_not_wait_for_its_reason,
     a_cancelled_task_keeps_its_lock,
     two_events_take_one_number,
 )

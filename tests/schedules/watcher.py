@@ -62,6 +62,8 @@ class Watcher:
     generations: dict[TenantId, int] = field(default_factory=dict[TenantId, int])
     line: StopLine | None = None
     commits: int = 0
+    on_entry: Callable[[Entry], None] | None = None
+    """Told of each entry, in their order, when what it says holds."""
 
     def committed(self, batch: Sequence[Entry]) -> None:
         """Look at a batch that has just taken effect."""
@@ -78,6 +80,8 @@ class Watcher:
             for change in entry.changes:
                 if isinstance(change, SetLine):
                     self.line = change.line
+            if self.on_entry is not None:
+                self.on_entry(entry)
         for tenant_id in touched:
             self._tenant(tenant_id)
         for plan_id in {plan.plan_id for entry in batch for plan in entry.plans}:

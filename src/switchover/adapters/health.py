@@ -55,7 +55,7 @@ class HttpHealthCheckClient:
             TimeoutError: No complete answer in time.
         """
         try:
-            parsed = URL(url)
+            parsed = _parsed(url)
             headers = _HEADERS if _is_address(parsed.raw_host) else _HEADERS_FOR_NAMES
             async with self._session.get(
                 parsed, headers=headers, allow_redirects=False, timeout=self._timeout
@@ -78,6 +78,14 @@ class HttpHealthCheckClient:
                 msg = f"answered {response.status} with more than {self._limit} bytes, which no health answer has"
                 raise TargetError(msg, error_type=ErrorType.BUSINESS_ERROR)
         return body
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return URL(url)
+    except IndexError as error:  # how the library says that no host follows the credentials, as in http://[::]:@
+        message = f"{without_credentials(url)} names no host"
+        raise ValueError(message) from error
 
 
 def _is_address(host: str | None) -> bool:

@@ -14,7 +14,7 @@ from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ExecutorError
 from switchover.logs import get_log
-from switchover.spi import Change, Entry, Hold, LiftGeneration, SetHold, SetLine, StepServices, StopLine
+from switchover.spi import Change, Hold, LiftGeneration, SetHold, SetLine, StepServices, StopLine
 
 _log = get_log("switchover.brakes")
 
@@ -36,7 +36,7 @@ class BrakeService:
     stages: StageSource
     services: StepServices
 
-    async def hold(self, tenant_id: TenantId, reason: str, reply: Reply | None = None) -> OperationOutcome:
+    async def hold(self, tenant_id: TenantId, reason: str, reply: Reply) -> OperationOutcome:
         """Nothing new starts for the tenant; a hold that is there already stays, with its reason."""
         brakes = self.orchestrator.manager.brakes
         held = brakes.holds.get(tenant_id)
@@ -49,7 +49,7 @@ class BrakeService:
         _log.info("hold", tenant_id=tenant_id, reason=reason)
         return await self._done(TargetType.TENANT, tenant_id, "ON_HOLD", message, reply, SetHold(tenant_id, hold))
 
-    async def unhold(self, tenant_id: TenantId, reason: str, reply: Reply | None = None) -> OperationOutcome:
+    async def unhold(self, tenant_id: TenantId, reason: str, reply: Reply) -> OperationOutcome:
         """What waited for the tenant may start."""
         brakes = self.orchestrator.manager.brakes
         if tenant_id not in brakes.holds:
@@ -62,7 +62,7 @@ class BrakeService:
         self.orchestrator.scheduler.released_hold(tenant_id)
         return outcome
 
-    async def stop_line(self, reason: str, reply: Reply | None = None) -> OperationOutcome:
+    async def stop_line(self, reason: str, reply: Reply) -> OperationOutcome:
         """Every task of every plan stops at its next stage boundary and none starts; rollbacks go on."""
         brakes = self.orchestrator.manager.brakes
         if brakes.line is not None:
@@ -77,7 +77,7 @@ class BrakeService:
         )
         return await self._done(TargetType.LINE, "line", "STOPPED", message, reply, SetLine(brakes.line))
 
-    async def start_line(self, reply: Reply | None = None) -> OperationOutcome:
+    async def start_line(self, reply: Reply) -> OperationOutcome:
         """Whatever the stop-line held goes on, in the order from before."""
         orchestrator = self.orchestrator
         brakes = orchestrator.manager.brakes
@@ -134,7 +134,7 @@ class BrakeService:
 
     # adopt
 
-    async def adopt_tenant(self, tenant_id: TenantId, reply: Reply | None = None) -> OperationOutcome:
+    async def adopt_tenant(self, tenant_id: TenantId, reply: Reply) -> OperationOutcome:
         """Lift the tenant's generation above what its targets hold, so that the next run may write."""
         key = await self.orchestrator.task_of_tenant(tenant_id)
         if key is None:
@@ -147,7 +147,7 @@ class BrakeService:
             outcome.refuse(outcome.refused[0][1])
         return await self._concluded(outcome, changes, reply)
 
-    async def adopt_plan(self, plan_id: PlanId, reply: Reply | None = None) -> OperationOutcome:
+    async def adopt_plan(self, plan_id: PlanId, reply: Reply) -> OperationOutcome:
         """``adopt_tenant`` for every tenant of a plan."""
         orchestrator = self.orchestrator
         plan = await orchestrator.residents.plan(plan_id)
@@ -215,25 +215,19 @@ class BrakeService:
         target_id: str,
         status: str,
         message: str,
-        reply: Reply | None,
+        reply: Reply,
         *changes: Change,
     ) -> OperationOutcome:
         outcome = OperationOutcome(target_type, target_id, final_status=status, message=message)
         return await self._concluded(outcome, changes, reply)
 
     async def _refused(
-        self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None
+        self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply
     ) -> OperationOutcome:
         outcome = OperationOutcome(target_type, target_id)
         outcome.refuse(self._failure(code, message))
         return await self._concluded(outcome, (), reply)
 
-    async def _concluded(
-        self, outcome: OperationOutcome, changes: Sequence[Change], reply: Reply | None
-    ) -> OperationOutcome:
-        entry = Entry(changes=list(changes))
-        if reply is not None:
-            entry.changes.extend(reply(outcome))
-        if entry.changes:
-            await self.orchestrator.manager.commits.submit(entry)
+    async def _concluded(self, outcome: OperationOutcome, changes: Sequence[Change], reply: Reply) -> OperationOutcome:
+        await self.orchestrator.note((*changes, *reply(outcome)))
         return outcome

@@ -44,7 +44,7 @@ _CHUNK = 5_000
 
 class Reply(Protocol):
     """
-    What is committed with what a request does.
+    What is committed with what a request does, or refuses to do: never nothing.
 
     That is its entry in the audit log and, when another process left it, the answer to that one.
     """
@@ -100,9 +100,8 @@ class PlanOrchestrator:
             self.scheduler.enqueue_new(plan, range(1, new_plan.plan.total + 1))
 
     async def note(self, changes: Sequence[StoreChange]) -> None:
-        """Commit what is told of a request that changed nothing; not at all when there is nothing to tell."""
-        if changes:
-            await self.manager.commits.submit(Entry(changes=list(changes)))
+        """Commit what is told of a request; with it, everything that was decided before is durable."""
+        await self.manager.commits.submit(Entry(changes=list(changes)))
 
     # By task and by tenant
 
@@ -112,7 +111,7 @@ class PlanOrchestrator:
         return None if tenant is None else tenant.owner or tenant.newest
 
     async def on_tenant(
-        self, tenant_id: TenantId, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+        self, tenant_id: TenantId, operation: Operation, *, reply: Reply, from_checkpoint: bool = True
     ) -> OperationOutcome:
         """
         One request about the tenant's task.
@@ -132,7 +131,7 @@ class PlanOrchestrator:
                 await self.manager.commits.flush()
 
     async def on_task_id(
-        self, task_id: str, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+        self, task_id: str, operation: Operation, *, reply: Reply, from_checkpoint: bool = True
     ) -> OperationOutcome:
         """One request about a task that is named by its id."""
         key = TaskKey.parse(task_id)
@@ -142,7 +141,7 @@ class PlanOrchestrator:
         return await self.on_task(key, operation, from_checkpoint=from_checkpoint, reply=reply)
 
     async def on_task(
-        self, key: TaskKey, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+        self, key: TaskKey, operation: Operation, *, reply: Reply, from_checkpoint: bool = True
     ) -> OperationOutcome:
         """One request about one task."""
         async with self._in_order(operation):
@@ -165,7 +164,7 @@ class PlanOrchestrator:
         named_by: TenantRecord | None,
         *,
         from_checkpoint: bool,
-        reply: Reply | None,
+        reply: Reply,
     ) -> OperationOutcome | None:
         """
         Decide a request about one task, and make it durable.
@@ -218,7 +217,7 @@ class PlanOrchestrator:
     # By plan
 
     async def on_plan(
-        self, plan_id: PlanId, operation: Operation, *, from_checkpoint: bool = True, reply: Reply | None = None
+        self, plan_id: PlanId, operation: Operation, *, reply: Reply, from_checkpoint: bool = True
     ) -> OperationOutcome:
         """
         The same request about every task of a plan to which it applies.
@@ -271,7 +270,7 @@ class PlanOrchestrator:
         page: Sequence[TaskAggregate],
         outcome: OperationOutcome,
         *,
-        reply: Reply | None,
+        reply: Reply,
         first: bool,
         last: bool,
     ) -> None:
@@ -332,12 +331,8 @@ class PlanOrchestrator:
                 return tenants
             await self.manager.commits.flush()
 
-    def _told(
-        self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply | None, *, last: bool
-    ) -> Sequence[StoreChange]:
+    def _told(self, plan: PlanRecord, outcome: OperationOutcome, reply: Reply, *, last: bool) -> Sequence[StoreChange]:
         outcome.final_status = str(plan.plan.status)
-        if reply is None:
-            return ()
         return reply(outcome) if last else reply.so_far(outcome)
 
     def _on_plan_task(
@@ -479,20 +474,23 @@ class PlanOrchestrator:
             _log.exception("the retry policy raised; the retry is not delayed", task_id=task.task_id)
             return None
 
-    async def _make_durable(self, change: Change, outcome: OperationOutcome, reply: Reply | None) -> None:
+    async def _make_durable(self, change: Change, outcome: OperationOutcome, reply: Reply) -> None:
         if not change.records:
             await self._answer(outcome, reply)  # accepted, and already so
             return
-        await change.submit_with(lambda: () if reply is None else reply(outcome))
+        await change.submit_with(lambda: reply(outcome))
 
-    async def _answer(self, outcome: OperationOutcome, reply: Reply | None) -> None:
-        """Answer a request that changed nothing; what the answer rests on must be durable before anybody is told."""
-        if reply is not None:
-            await self.note(reply(outcome))
-        await self.manager.commits.flush()
+    async def _answer(self, outcome: OperationOutcome, reply: Reply) -> None:
+        """
+        Answer a request that changed nothing.
+
+        What it rests on may be decided and not yet durable. What is told of the request is committed behind it: when
+        that is durable, so is the reason, and when it never will be, nobody is told of the request either.
+        """
+        await self.note(reply(outcome))
 
     async def _refuse(
-        self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply | None
+        self, target_type: TargetType, target_id: str, code: ErrorCode, message: str, reply: Reply
     ) -> OperationOutcome:
         outcome = OperationOutcome(target_type, target_id)
         outcome.refuse(refused(code, message, self.clock.now()))

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
@@ -359,6 +359,9 @@ class _Compiler:
                 self._find(place, ErrorCode.INVALID_FIELD, f"{shown!r} names no file; write file:///path/map.json")
         elif not parts.hostname:
             self._find(place, ErrorCode.INVALID_FIELD, f"{shown!r} names no host")
+        elif "{" not in parts.netloc and not _has_valid_port(parts):
+            message = f"the port of {shown!r} is none; write a number from 1 to 65535 behind one colon, or leave it out"
+            self._find(place, ErrorCode.INVALID_FIELD, message)
         return scheme
 
     def _duration(self, members: Mapping[str, object], path: str, name: str, *, above_zero: bool) -> None:
@@ -381,6 +384,13 @@ class _Compiler:
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, (list, tuple))
+
+
+def _has_valid_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_blank(value: object) -> bool:

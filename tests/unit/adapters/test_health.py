@@ -179,7 +179,9 @@ async def test_redirects_are_not_followed(client: HttpHealthCheckClient, server:
     assert len(server.heads) == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://", "http://h:99999/", "http://[::1/", "ftp://127.0.0.1/"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "http://", "http://h:99999/", "http://[::1/", "http://[::]:@", "ftp://127.0.0.1/"]
+)
 async def test_what_is_no_url_is_an_error(client: HttpHealthCheckClient, url: str) -> None:
     assert str(await failure(client, url))
 
