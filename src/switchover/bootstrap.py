@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import aiohttp
 
@@ -25,7 +25,7 @@ from switchover.adapters.health import HttpHealthCheckClient
 from switchover.adapters.network import guarded_session
 from switchover.adapters.targets.provider import SchemeTargetProvider, TargetFamily
 from switchover.config import ExecutorSettings
-from switchover.domain.addresses import AllowList
+from switchover.domain.addresses import AllowList, without_password
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
@@ -77,8 +77,8 @@ def make_store(url: str) -> ExecutionStore:
     Raises:
         StoreUnusableError: No store has this scheme, or the URL names no place.
     """
-    parts = urlsplit(url)
-    match parts.scheme:
+    scheme = url.partition("://")[0] if "://" in url else ""
+    match scheme.lower():
         case "memory":
             from switchover.adapters.stores.memory import MemoryExecutionStore  # only what is used
 
@@ -87,9 +87,28 @@ def make_store(url: str) -> ExecutionStore:
             from switchover.adapters.stores.sqlite import SqliteExecutionStore  # only what is used
 
             return SqliteExecutionStore(_sqlite_path(url))
+        case "postgresql" | "postgres":
+            return _postgres_store(url)
         case _:
-            msg = f"store {url!r}: unknown scheme {parts.scheme!r}; this version knows sqlite:///PATH and memory://"
+            msg = (
+                f"store {without_password(url)!r}: unknown scheme {scheme!r}; this version knows sqlite:///PATH, "
+                "postgresql://USER@HOST:PORT/DATABASE and memory://"
+            )
             raise StoreUnusableError(msg)
+
+
+def _postgres_store(url: str) -> ExecutionStore:
+    try:
+        from switchover.adapters.stores.postgres import PostgresExecutionStore  # an extra
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        msg = (
+            f"store {without_password(url)}: the driver for PostgreSQL is not installed; "
+            "pip install 'switchover[postgres]'"
+        )
+        raise StoreUnusableError(msg) from error
+    return PostgresExecutionStore(url)
 
 
 def _sqlite_path(url: str) -> Path:
@@ -443,7 +462,7 @@ async def open_executor(
     Open a store and run an executor over it.
 
     Args:
-        url: ``sqlite:///switchover.db`` or ``memory://``.
+        url: ``sqlite:///switchover.db``, ``postgresql://user:password@host:port/database`` or ``memory://``.
         stage_factory: Gives the stages of plans that bring no ``services``; goes before those of the settings.
         policies: Objects of behaviour, section 11.
         health_client: In place of the one over HTTP.

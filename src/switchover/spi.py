@@ -554,6 +554,26 @@ class ExecutionStore(ABC):
         """Examine the whole store; one sentence per problem, none when it is sound. May take long."""
 
 
+@runtime_checkable
+class ServedStore(Protocol):
+    """
+    A store that lives in a server, and not in a file that can be looked for.
+
+    Attributes:
+        place: Its URL, as it may be shown: without a password.
+    """
+
+    place: str
+
+    async def is_empty(self) -> bool:
+        """Whether nothing was ever kept there; may be asked before ``open``, and makes nothing. Raises as a store."""
+        ...
+
+    async def describe(self) -> str:
+        """What answers there, for people: program and version, size."""
+        ...
+
+
 # --- watching ------------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,11 @@ def as_nobody(argv: Sequence[str]) -> list[str]:
 
 
 def make_cluster(directory: Path) -> None:
-    """Make the files of a PostgreSQL server in a new directory; its superuser is ``postgres``, without a password."""
+    """
+    Make the files of a PostgreSQL server in a new directory.
+
+    Its superuser is ``postgres``, without a password, as everybody but ``guarded_user``.
+    """
     directory.mkdir(mode=0o700)
     if not os.geteuid():
         user = pwd.getpwnam("nobody")
@@ -116,6 +120,9 @@ def make_cluster(directory: Path) -> None:
     argv = [find_postgres("initdb"), "--pgdata", os.fspath(directory), "--username=postgres", "--auth=trust"]
     argv += ["--encoding=UTF8", "--locale=C", "--no-sync"]
     subprocess.run(as_nobody(argv), check=True, capture_output=True, cwd=directory)
+    rules = directory / "pg_hba.conf"
+    guarded = "host all guarded_user 127.0.0.1/32 scram-sha-256\n"
+    rules.write_text(guarded + rules.read_text("utf-8"), encoding="utf-8")
 
 
 def start_postgres(directory: Path, *, port: int | None = None, settings: Sequence[str] = ()) -> tuple[Program, int]:

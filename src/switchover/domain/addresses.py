@@ -135,15 +135,37 @@ def without_credentials(url: str) -> str:
     query = parts.query
     if any(word in query.lower() for word in _SECRET_WORDS):
         query = urlencode(
-            [
-                (name, "***" if any(word in name.lower() for word in _SECRET_WORDS) else value)
-                for name, value in parse_qsl(query, keep_blank_values=True)
-            ],
-            safe="*",
+            [(name, _shown(name, value)) for name, value in parse_qsl(query, keep_blank_values=True)], safe="*"
         )
     shown = urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
     # urlunsplit writes file:///path only when it knows the scheme; keep what was given.
     return shown if shown.startswith(f"{parts.scheme}://") or "://" not in url else url
+
+
+def without_password(url: str) -> str:
+    """
+    The URL of a store as it may be shown and typed again: the password is gone, and secrets among the options.
+
+    Nothing but the scheme is left where an unescaped character in the password hides its end.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user_info, at, host = authority.rpartition("@")
+    if not authority or not separator:
+        return url
+    database, mark, query = path.partition("?")
+    if "@" in database or "#" in rest or ("?" in authority and at):
+        return f"{scheme}://..."
+    host, early_mark, early_query = host.partition("?")
+    if early_mark:
+        mark, query = early_mark, early_query + slash + path
+        slash, database = "", ""
+    options = [(name, _shown(name, value)) for name, value in parse_qsl(query, keep_blank_values=True)]
+    return f"{scheme}://{user_info.partition(':')[0]}{at}{host}{slash}{database}{mark}{urlencode(options, safe='*,/')}"
+
+
+def _shown(name: str, value: str) -> str:
+    return "***" if any(word in name.lower() for word in _SECRET_WORDS) else value
 
 
 def host_and_port(text: str) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from switchover.domain.plan import PlanStatus
 from switchover.reports.texts import count, elapsed, moment
+from switchover.spi import ServedStore
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor
@@ -77,12 +78,14 @@ async def checks_of(executor: "Executor", place: Commands, url: str) -> Sequence
 
 async def _of_store(executor: "Executor", place: Commands) -> AsyncIterator[Check]:
     store = executor.store
+    if isinstance(store, ServedStore):
+        yield Check(name="server", verdict=Verdict.OK, found=await store.describe())
     problems = await store.check()
     for problem in problems:
         move = "keep a copy of the database and of the files beside it, and restore the last backup"
         yield Check(name="integrity", verdict=Verdict.PROBLEM, found=problem, next_move=move)
     if not problems:
-        yield Check(name="integrity", verdict=Verdict.OK, found="the file is sound, and what it says agrees")
+        yield Check(name="integrity", verdict=Verdict.OK, found="what is stored is sound, and agrees with itself")
     path = getattr(store, "path", None)
     if isinstance(path, Path):
         yield _schema(path)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchover.config import PRIVATE_NETWORKS
-from switchover.domain.addresses import AllowList, host_and_port, without_credentials
+from switchover.domain.addresses import AllowList, host_and_port, without_credentials, without_password
 
 DEFAULT = AllowList(PRIVATE_NETWORKS)
 EVERYTHING = AllowList(("0.0.0.0/0", "::/0"))
@@ -78,6 +78,26 @@ def test_a_bad_network_is_named() -> None:
 def test_credentials_are_never_shown(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
     assert "s3c" not in without_credentials(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret@host:5432/db", "postgresql://me@host:5432/db"),
+        ("postgresql://me:s3cr%2Fet@one,two/db?search_path=a", "postgresql://me@one,two/db?search_path=a"),
+        ("postgresql://host/db?user=me&password=s3cret", "postgresql://host/db?user=***&password=***"),
+        ("postgresql://me:s3cr/et@host/db", "postgresql://..."),
+        ("postgresql://me:s3cr?et@host/db", "postgresql://..."),
+        ("postgresql://me:s3cr#et@host/db", "postgresql://..."),
+        ("postgresql://me:s3c@ret@host/db", "postgresql://me@host/db"),
+        ("postgresql:///db", "postgresql:///db"),
+        ("sqlite:///a/b@c.db", "sqlite:///a/b@c.db"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_the_password_of_a_store_is_never_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+    assert "s3c" not in without_password(url)
 
 
 @pytest.mark.parametrize(

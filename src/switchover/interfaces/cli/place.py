@@ -74,7 +74,8 @@ class Place:
             ("--server", place.server),
             ("--config", place.config),
         )
-        return replace(place, said=tuple(part for name, value in pairs if value is not None for part in (name, value)))
+        said = [part for name, value in pairs if value is not None for part in (name, _typed(name, value))]
+        return replace(place, said=tuple(said))
 
     @property
     def served(self) -> str | None:
@@ -85,8 +86,8 @@ class Place:
 
     @property
     def name(self) -> str:
-        """What answers: the server's URL, or the store's."""
-        return self.served or self.url
+        """What answers, as it may be shown: the server's URL, or the store's."""
+        return self.served or _typed("--store", self.url)
 
     def only_here(self, verb: str) -> None:
         """
@@ -153,12 +154,21 @@ class Place:
             origin = "from the environment" if file is None else f"from {file} or the environment"
             raise CommandError(f"settings {origin} cannot be read: {error}", ExitCode.USAGE) from error
 
-    def exists(self) -> bool:
-        """Whether there is something to be read; a store that is no file is asked for it when it is opened."""
-        from switchover.bootstrap import make_store
+    async def exists(self) -> bool:
+        """
+        Whether there is something to be read.
 
-        path = getattr(make_store(self.url), "path", None)
-        return path.exists() if isinstance(path, Path) else not self.url.startswith("memory:")
+        Raises:
+            StorageError: The server that has it cannot be asked.
+        """
+        from switchover.bootstrap import make_store
+        from switchover.spi import ServedStore
+
+        store = make_store(self.url)
+        if isinstance(store, ServedStore):
+            return not await store.is_empty()
+        path = getattr(store, "path", None)
+        return isinstance(path, Path) and path.exists()
 
     @asynccontextmanager
     async def connect(
@@ -206,6 +216,7 @@ class Place:
                 makes an empty database nor answers from one.
         """
         from switchover.bootstrap import local_actor, make_store, open_executor
+        from switchover.spi import ServedStore
 
         chosen = self.settings() if settings is None else settings
         store = make_store(self.url)
@@ -215,6 +226,11 @@ class Place:
                 raise CommandError(
                     f"there is no database {path}, and none was made; name it with --db or {DB_VARIABLE}, or start a "
                     f"plan in it: {self.command('run', 'FILE')}"
+                )
+            if isinstance(store, ServedStore) and await store.is_empty():
+                raise CommandError(
+                    f"there is nothing of Switchover at {store.place}, and nothing was made; see whether the URL names "
+                    f"the right database, or start a plan in it: {self.command('run', 'FILE')}"
                 )
             if self.url.startswith("memory:"):
                 raise CommandError(
@@ -226,6 +242,15 @@ class Place:
         ) as executor:
             executor.facade = executor.facade.acting_as(local_actor("cli"), reason=self.reason)
             yield executor
+
+
+def _typed(option: str, value: str) -> str:
+    """As it may stand in a command that people see; whoever types it gives the password in another way."""
+    if option != "--store":
+        return value
+    from switchover.domain.addresses import without_password
+
+    return without_password(value)
 
 
 def _wrong_setting(error: "ErrorDetails") -> str:

@@ -46,7 +46,7 @@ async def check_for_a_new_store(
     Raises:
         CommandError: It is wrong; its findings are printed.
     """
-    if place.served is not None or place.exists():
+    if place.served is not None or await place.exists():
         return
     from switchover.factory import PlanFactory
     from switchover.stages.catalogue import StageCatalogue

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from switchover.adapters.stores.postgres.refusals import Refusal, refusal_of
 from switchover.adapters.stores.postgres.sql import BROKEN, Connection, Pool, connect, create_pool, pg
+from switchover.domain.addresses import without_password
 from switchover.errors import StorageError, StoreConflictError, StoreUnavailableError, StoreUnusableError
 
 CONNECT_SECONDS: Final = 10.0
@@ -41,7 +42,7 @@ class Server:
     """
 
     def __init__(self, url: str, *, command_seconds: float) -> None:
-        self.place = without_secrets(url)
+        self.place = without_password(url)
         self._command_seconds = command_seconds
         self._dsn, self._parameters = self._read(url)
 
@@ -123,20 +124,6 @@ async def make_durable(connection: Connection) -> None:
     setting = await connection.fetchval("SELECT current_setting('synchronous_commit')")
     if setting == "off":
         await connection.execute("SET synchronous_commit = on")
-
-
-def without_secrets(url: str) -> str:
-    """The URL as it may be shown: no password, no options but the schema."""
-    scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user_info, at, host = authority.rpartition("@")
-    if not at and "@" in path:
-        return f"{scheme}://..."  # an unescaped slash in the password, so nobody knows where it ends
-    database, _, query = path.partition("#")[0].partition("?")
-    host = host.partition("?")[0].partition("#")[0]
-    options = dict(parse_qsl(query))
-    schema = f"?search_path={options['search_path']}" if "search_path" in options else ""
-    return f"{scheme}://{user_info.partition(':')[0]}{at}{host}{slash}{database}{schema}"
 
 
 async def _leave_no_transaction(connection: Connection) -> None:

@@ -21,6 +21,8 @@ _LOCK: Final = (
 )
 """``SwOw``: one below is the driver's."""
 
+_FIND_MARK: Final = f"SELECT to_regclass(quote_ident(current_schema()) || '.{_MARK}')"
+
 _FOREIGN: Final = """
 SELECT count(*) FROM pg_class AS c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
@@ -45,6 +47,11 @@ def migrations() -> tuple[Migration, ...]:
         if item.name.endswith(".sql")
     ]
     return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+async def is_prepared(connection: Connection) -> bool:
+    """Whether the schema was ever brought about here."""
+    return await connection.fetchval(_FIND_MARK) is not None
 
 
 async def prepare(connection: Connection, place: str, steps: tuple[Migration, ...]) -> None:
@@ -89,7 +96,7 @@ async def _check_server(connection: Connection, place: str) -> None:
 
 async def _version(connection: Connection, place: str, steps: tuple[Migration, ...]) -> int:
     """What was applied last; 0 when the place is empty."""
-    if await connection.fetchval("SELECT to_regclass(quote_ident(current_schema()) || '.' || $1)", _MARK) is None:
+    if not await is_prepared(connection):
         foreign = await connection.fetchval(_FOREIGN)
         if foreign:
             message = (

@@ -11,7 +11,7 @@ from switchover.adapters.stores.postgres.checks import problems
 from switchover.adapters.stores.postgres.connection import CONNECT_SECONDS, LOST, Server
 from switchover.adapters.stores.postgres.driver_session import HOLDER, DriverSession
 from switchover.adapters.stores.postgres.reader import Reader
-from switchover.adapters.stores.postgres.schema import migrations, prepare
+from switchover.adapters.stores.postgres.schema import is_prepared, migrations, prepare
 from switchover.adapters.stores.postgres.sql import Connection, Pool
 from switchover.adapters.stores.postgres.writer import BatchWriter, StageLists
 from switchover.domain.events import Event
@@ -48,11 +48,17 @@ _CHANGES: Final = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
 """What a reader can see changes with every commit, and with it the snapshot; asking writes and locks nothing."""
 
 
+_DESCRIBE: Final = "SELECT current_setting('server_version'), pg_size_pretty(pg_database_size(current_database()))"
+
+
 class PostgresExecutionStore(ExecutionStore):
     """
     Keeps everything in one schema of a PostgreSQL database.
 
     One process drives it at a time, over a connection of its own; others read it and leave requests meanwhile.
+
+    Attributes:
+        place: The URL as it may be shown.
 
     Args:
         url: See ``Server``.
@@ -62,6 +68,7 @@ class PostgresExecutionStore(ExecutionStore):
 
     def __init__(self, url: str, *, command_seconds: float = 60.0, now: Callable[[], datetime] | None = None) -> None:
         self._server = Server(url, command_seconds=command_seconds)
+        self.place = self._server.place
         self._now = now or (lambda: datetime.now(UTC))
         self._reader = Reader()
         self._stage_lists = StageLists()
@@ -209,6 +216,22 @@ class PostgresExecutionStore(ExecutionStore):
 
     async def check(self) -> Sequence[str]:
         return await self._read("checking the store", lambda c: problems(c, self._reader))
+
+    # For the command line
+
+    async def is_empty(self) -> bool:
+        """Whether nothing was ever kept there; needs no ``open``, and makes nothing."""
+        with self._server.errors("looking what is there"):
+            connection = await self._server.connect()
+            try:
+                return not await is_prepared(connection)
+            finally:
+                connection.terminate()
+
+    async def describe(self) -> str:
+        """The server's version, the schema's, and how much room the database takes."""
+        version, size = await self._read("asking for the version", lambda c: c.fetchrow(_DESCRIBE))
+        return f"PostgreSQL {version}, schema {migrations()[-1].number}; the database takes {size}"
 
     # Inside
 

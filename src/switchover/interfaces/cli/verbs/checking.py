@@ -94,7 +94,7 @@ async def _preview(place: Place, plan_file: "PlanFile", settings: "ExecutorSetti
     factory = PlanFactory(settings, StageCatalogue())
     draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
     facts = StoreFacts()
-    known = place.exists()
+    known = await place.exists()
     if known:
         async with place.open("read", settings=settings) as executor:
             facts = await facts_about(executor.store, draft)

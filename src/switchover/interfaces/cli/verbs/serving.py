@@ -127,7 +127,7 @@ async def _serve(serving: _Serving) -> ExitCode:
 
             def started() -> None:
                 doing = "driving" if executor.driving else "not driving"
-                print(f"serving {place.url} at {url}, {doing} its tasks; Ctrl-C stops", flush=True)
+                print(f"serving {place.name} at {url}, {doing} its tasks; Ctrl-C stops", flush=True)
 
             access = await _access(executor, open_to_all=serving.open_to_all)
             app = create_app(executor, access)

@@ -46,7 +46,7 @@ async def _checkup(place: Place) -> Sequence[Check]:
             return [Check.from_dict(item) for item in await client.checks()]
     try:
         async with place.open("read") as executor:
-            return await checks_of(executor, place, place.url)
+            return await checks_of(executor, place, place.name)
     except CommandError as error:
         found = str(error)
     except StorageError as error:

@@ -12,6 +12,7 @@ from switchover.interfaces.rest.problems import unknown
 from switchover.interfaces.rest.reach import check_everyone, check_tenant
 from switchover.interfaces.rest.routes.plans import shown_task
 from switchover.reports.checkup import checks_of
+from switchover.spi import ServedStore
 
 router = APIRouter(tags=["tenants"])
 
@@ -83,7 +84,9 @@ async def get_checks(request: Request) -> Response:
     """Examine the store and its surroundings, and say what is wrong and what to do. May take long."""
     check_everyone(principal_of(request), "the store, which has every tenant's work,")
     executor = executor_of(request)
-    checks = await checks_of(executor, _Commands(), str(getattr(executor.store, "path", "the store")))
+    store = executor.store
+    place = store.place if isinstance(store, ServedStore) else str(getattr(store, "path", "the store"))
+    checks = await checks_of(executor, _Commands(), place)
     return answer(page([check.to_dict() for check in checks], None))
 
 
