@@ -206,6 +206,20 @@ class AppendAudit:
     entry: AuditEntry
 
 
+@dataclass(frozen=True, slots=True)
+class PruneEvents:
+    """
+    Forget the plan's events up to and with this position, in every place where they can be read.
+
+    It is done when all else of the batch is. The plan's newest event always stays, whatever ``through`` says. Refused
+    (conflict) for a plan that is not stored. Positions, sequence ids and store-wide numbers go on, and none is ever
+    given again.
+    """
+
+    plan_id: PlanId
+    through: int
+
+
 Change = (
     AcquireLock
     | ReleaseLock
@@ -218,6 +232,7 @@ Change = (
     | SetLine
     | AnswerRequest
     | AppendAudit
+    | PruneEvents
 )
 """What a commit changes beside plans, tasks and events."""
 
@@ -294,6 +309,37 @@ class KnownCreation(NamedTuple):
     plan_id: PlanId
     content_digest: str
     findings: bytes = b"[]"
+
+
+class NumberedEvent(NamedTuple):
+    """An event with its number over all plans."""
+
+    number: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """
+    A part of the events of all plans, and how far they reach, read in one instant.
+
+    Attributes:
+        events: In commit order. Numbers rise and may have gaps; none turns up later below one that was read.
+        newest: The number of the newest event; 0 when there never was any.
+        pruned: The highest number that was forgotten; 0 for none. Who has read less far has missed something.
+    """
+
+    events: Sequence[NumberedEvent]
+    newest: int
+    pruned: int
+
+
+class EventSpan(NamedTuple):
+    """Which events of a plan are kept: the positions of the oldest and of the newest one."""
+
+    plan_id: PlanId
+    first: int
+    last: int
 
 
 class LiveTask(NamedTuple):
@@ -536,6 +582,24 @@ class ExecutionStore(ABC):
     @abstractmethod
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
         """Events of a task with a sequence id above ``after``, in order."""
+
+    @abstractmethod
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        """
+        Events of all plans with a store-wide number above ``after``, in commit order.
+
+        The number is given in the commit. Within a commit the order is that of its entries: of each the events of the
+        new plan's tasks, then its own. Only what lies behind everything that was forgotten is given: nothing with a
+        number up to ``pruned``, although a plan that was not pruned may still have it.
+        """
+
+    @abstractmethod
+    async def load_event_spans(self, *, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        """
+        Plans that have more than their newest event to forget; the one that ended first comes first.
+
+        Only those without live tasks that ended (``ended_at``) before the moment.
+        """
 
     @abstractmethod
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:

@@ -34,4 +34,5 @@ class TestMemoryStore(AgreementContract):
             "pre_images": sum(len(task.pre_images) for task in tasks),
             "requests": len(data.requests),
             "keys": len(data.idempotency),
+            "log": len(data.log),
         }

@@ -91,6 +91,10 @@ async def test_the_data_of_a_release_opens_in_this_one(tmp_path: Path, release: 
     assert stored[0].tenant.last_known_good is not None
     assert stored[1].tenant.hold is not None
     assert [event.position for event in await one.load_events(PlanId(1), 0, 99)] == list(range(1, plan.position + 1))
+    everything = await one.load_all_events(0, 99)
+    assert [(item.number, item.event.position) for item in everything.events] == [
+        (number, number) for number in range(1, plan.position + 1)
+    ]
     assert list(await one.load_pre_images(stored[0].task.key, "routing")) == [sample_pre_image("k", b"before")]
     lease = await one.acquire_driver("test")
     assert lease is not None
@@ -100,6 +104,22 @@ async def test_the_data_of_a_release_opens_in_this_one(tmp_path: Path, release: 
     await fresh.open()
     await fresh.aclose()
     assert normal(path) == normal(tmp_path / "fresh.db")
+
+
+def test_events_of_before_their_order_was_kept_are_ordered_by_moment_and_within_a_plan_by_position() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, migrations()[:3])
+        moments = {1: [10, 11, 30, 29, 40], 2: [20, 21, 30]}  # of plan 1 the clock was set back once
+        for plan_id, ats in moments.items():
+            rows = [(plan_id, place, 0, place, 1, at, "RUNNING", 0, 1) for place, at in enumerate(ats, start=1)]
+            connection.executemany(
+                "INSERT INTO event (plan_id, position, ordinal, sequence_id, type, at, status, completed, total)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+        migrate(connection, migrations())
+        runs = connection.execute("SELECT number, plan_id, position, length FROM event_run ORDER BY number").fetchall()
+    assert runs == [(2, 1, 2, 2), (4, 2, 2, 2), (6, 1, 4, 2), (7, 2, 3, 1), (8, 1, 5, 1)]
 
 
 def test_every_released_schema_has_its_data() -> None:

@@ -59,6 +59,7 @@ from switchover.spi import (
     LiftGeneration,
     NewPlan,
     NewTask,
+    PruneEvents,
     RecordLastKnownGood,
     ReleaseLock,
     SetHold,
@@ -188,6 +189,8 @@ class ExecutionStoreContract(ABC):
             lambda: store.tenant_history(TenantId("acme"), 1),
             lambda: store.load_events(PlanId(1), 0, 1),
             lambda: store.load_task_events(TaskKey(PlanId(1), 1), 0, 1),
+            lambda: store.load_all_events(0, 1),
+            lambda: store.load_event_spans(ended_before=SAMPLE_MOMENT, limit=1),
             lambda: store.load_pre_images(TaskKey(PlanId(1), 1), "routing"),
             lambda: store.find_idempotency("key"),
             store.change_token,
@@ -600,6 +603,7 @@ class ExecutionStoreContract(ABC):
                     KeepPreImage(key, "routing", sample_pre_image("k", b"v")),
                     SetLine(StopLine(reason="x", since=SAMPLE_MOMENT)),
                     AnswerRequest(request_id, b"{}"),
+                    PruneEvents(PlanId(1), 2),
                 ],
             )
             bad: Sequence[Entry] = (
@@ -629,6 +633,7 @@ class ExecutionStoreContract(ABC):
             await store.load_tasks([TaskKey(PlanId(plan), ordinal) for plan in range(4) for ordinal in range(4)]),
             await store.load_tenants([TenantId(name) for name in ("acme", "bolt", "cove", "dune", "new")]),
             await store.load_events(PlanId(1), 0, 100),
+            await store.load_all_events(0, 100),
             await store.open_requests(0, 100),
             await store.find_idempotency("key"),
         ]
@@ -744,6 +749,142 @@ class ExecutionStoreContract(ABC):
                 with pytest.raises(StoreConflictError):
                     await driven.commit(Entry(events=[bad]))
             assert await self.count_rows(place) == rows
+
+    # --- the events of all plans -----------------------------------------------------------------------------------
+
+    async def test_the_events_of_all_plans_come_in_commit_order(self, place: object) -> None:
+        one, two = sample_plan(1, ["acme"]), sample_plan(2, ["bolt"], after_arrival=1)
+        async with self.driven(place) as driven, self.opened(place) as other:
+            empty = await other.load_all_events(0, 9)
+            assert (list(empty.events), empty.newest, empty.pruned) == ([], 0, 0)
+            await driven.create(one, two)
+            await driven.commit(_events_of(two, 1), _events_of(one, 2), _events_of(two, 2))
+            await driven.commit(_events_of(one, 1))
+            page = await other.load_all_events(0, 99)
+            told = [(item.event.plan_id, item.event.position) for item in page.events]
+            assert told == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (1, 3), (1, 4), (2, 4), (2, 5), (1, 5)]
+            assert [item.event for item in page.events if item.event.plan_id == 2] == list(
+                await other.load_events(PlanId(2), 0, 99)
+            )
+            numbers = [item.number for item in page.events]
+            assert numbers == sorted(set(numbers))
+            assert (page.newest, page.pruned) == (numbers[-1], 0)
+            assert numbers[0] > 0
+
+    async def test_the_events_of_all_plans_are_read_in_pages_from_any_number(self, place: object) -> None:
+        one, two = sample_plan(1, ["acme"]), sample_plan(2, ["bolt"], after_arrival=1)
+        async with self.driven(place) as driven:
+            await driven.create(one, two)
+            for count in (1, 3, 2, 4):
+                await driven.commit(_events_of(one, count), _events_of(two, count))
+            everything = (await driven.store.load_all_events(0, 999)).events
+            assert len(everything) == 24
+            for start in range(len(everything)):
+                for limit in (0, 1, 3, 5):
+                    page = await driven.store.load_all_events(everything[start].number, limit)
+                    assert list(page.events) == list(everything[start + 1 : start + 1 + limit])
+
+    async def test_the_order_of_all_events_goes_on_after_a_refusal_and_with_another_driver(self, place: object) -> None:
+        sample = sample_plan(1, ["acme"])
+        async with self.driven(place) as driven:
+            await driven.create(sample)
+            bad = SamplePlan(plan=sample.plan, tasks=dict(sample.tasks), configs={}, created={})
+            with pytest.raises(StoreConflictError):
+                await driven.commit(_events_of(bad, 2), Entry(plans=[replace(sample.plan, version=99)]))
+            await driven.commit(_events_of(sample, 1))
+        async with self.driven(place) as driven:
+            await driven.commit(_events_of(sample, 1))
+            page = await driven.store.load_all_events(0, 99)
+            assert [item.event.position for item in page.events] == [1, 2, 3, 4]
+            assert [item.number for item in page.events] == sorted({item.number for item in page.events})
+            assert list(await driven.store.check()) == []
+
+    # --- pruning ---------------------------------------------------------------------------------------------------
+
+    async def test_pruned_events_are_gone_wherever_they_could_be_read(self, place: object) -> None:
+        sample = sample_plan(1, ["acme", "bolt"])
+        async with self.driven(place) as driven, self.opened(place) as other:
+            await driven.create(sample)
+            await driven.commit(_events_of(sample, 4))
+            before = (await other.load_all_events(0, 99)).events
+            await driven.change(PruneEvents(PlanId(1), 3))
+            assert [event.position for event in await other.load_events(PlanId(1), 0, 99)] == [4, 5, 6, 7, 8]
+            assert [event.position for event in await other.load_task_events(sample.key(1), 0, 99)] == [5, 6, 7, 8]
+            assert [event.sequence_id for event in await other.load_task_events(sample.key(2), 0, 99)] == [2]
+            page = await other.load_all_events(0, 99)
+            assert list(page.events) == list(before[3:])
+            assert (page.newest, page.pruned) == (before[-1].number, before[2].number)
+            assert await other.load_plan(PlanId(1)) == sample.plan
+            assert list(await other.check()) == []
+
+    async def test_numbers_go_on_behind_what_was_pruned_and_the_newest_event_stays(self, place: object) -> None:
+        sample = sample_plan(1, ["acme"])
+        async with self.driven(place) as driven:
+            await driven.create(sample)
+            await driven.commit(_events_of(sample, 3))
+            newest = (await driven.store.load_all_events(0, 99)).newest
+            for _ in range(2):
+                await driven.change(PruneEvents(PlanId(1), 999))
+                page = await driven.store.load_all_events(0, 99)
+                assert [item.event.position for item in page.events] == [5]
+                assert page.newest == newest
+                assert page.pruned < newest
+        async with self.driven(place) as driven:
+            await driven.commit(_events_of(sample, 1))
+            page = await driven.store.load_all_events(newest, 99)
+            assert [item.event.position for item in page.events] == [6]
+            assert page.newest > newest
+            assert [event.position for event in await driven.store.load_events(PlanId(1), 0, 99)] == [5, 6]
+            assert list(await driven.store.check()) == []
+
+    async def test_who_reads_all_plans_gets_only_what_lies_behind_everything_pruned(self, place: object) -> None:
+        old, new = sample_plan(1, ["acme"]), sample_plan(2, ["bolt"], after_arrival=1)
+        async with self.driven(place) as driven:
+            await driven.create(old)
+            await driven.create(new)
+            await driven.commit(_events_of(new, 3), _events_of(old, 1))
+            await driven.change(PruneEvents(PlanId(2), 4))
+            page = await driven.store.load_all_events(0, 99)
+            assert [(item.event.plan_id, item.event.position) for item in page.events] == [(2, 5), (1, 3)]
+            assert page.pruned == page.events[0].number - 1
+            assert len(await driven.store.load_events(PlanId(1), 0, 99)) == 3
+            await driven.change(PruneEvents(PlanId(1), 1))
+            assert await driven.store.load_all_events(0, 99) == page
+            assert list(await driven.store.check()) == []
+
+    async def test_pruning_comes_after_all_else_of_its_batch(self, place: object) -> None:
+        sample = sample_plan(1, ["acme"])
+        async with self.driven(place) as driven:
+            await driven.commit(
+                Entry(changes=[PruneEvents(PlanId(1), 4)]), Entry(new_plan=sample.new_plan()), _events_of(sample, 3)
+            )
+            assert [event.position for event in await driven.store.load_events(PlanId(1), 0, 99)] == [5]
+            with pytest.raises(StoreConflictError):
+                await driven.change(PruneEvents(PlanId(9), 1))
+            with pytest.raises(StoreConflictError):
+                await driven.commit(
+                    Entry(changes=[PruneEvents(PlanId(1), 9)]), Entry(plans=[replace(sample.plan, version=99)])
+                )
+            assert [event.position for event in await driven.store.load_events(PlanId(1), 0, 99)] == [5]
+
+    async def test_only_plans_that_ended_in_time_have_events_to_forget(self, place: object) -> None:
+        plans = [sample_plan(number, [f"t{number}"], after_arrival=number - 1) for number in range(1, 6)]
+        day = timedelta(days=1)
+        async with self.driven(place) as driven:
+            await driven.create(*plans)
+            for plan, age in zip(plans[1:], (3, 1, 4, 5), strict=True):
+                task = plan.write_task(1, status=TaskStatus.COMPLETED)
+                ended = plan.write_plan(status=PlanStatus.COMPLETED, ended_at=SAMPLE_MOMENT - age * day)
+                await driven.commit(Entry(tasks=[task], plans=[ended]))
+            assert await self._spans(driven, SAMPLE_MOMENT - 2 * day) == [(5, 1, 2), (4, 1, 2), (2, 1, 2)]
+            assert await self._spans(driven, SAMPLE_MOMENT - 2 * day, limit=2) == [(5, 1, 2), (4, 1, 2)]
+            assert await self._spans(driven, SAMPLE_MOMENT - 4 * day) == [(5, 1, 2)]
+            await driven.change(PruneEvents(PlanId(5), 1))
+            assert await self._spans(driven, SAMPLE_MOMENT) == [(4, 1, 2), (2, 1, 2), (3, 1, 2)]
+
+    async def _spans(self, driven: Driven, ended_before: datetime, limit: int = 9) -> list[tuple[int, int, int]]:
+        found = await driven.store.load_event_spans(ended_before=ended_before, limit=limit)
+        return [(span.plan_id, span.first, span.last) for span in found]
 
     # --- locks -----------------------------------------------------------------------------------------------------
 
@@ -1114,6 +1255,12 @@ class ExecutionStoreContract(ABC):
                 assert part in told
 
 
+def _events_of(plan: SamplePlan, count: int) -> Entry:
+    """The next events of the first task, with what belongs to them."""
+    events = [plan.event(EventType.TASK_HEARTBEAT, 1) for _ in range(count)]
+    return Entry(events=events, tasks=[plan.write_task(1)], plans=[plan.write_plan()])
+
+
 class AgreementContract(ExecutionStoreContract):
     """A random history, played to the store and to the reference: both say the same, step by step."""
 
@@ -1173,6 +1320,7 @@ class _History:
             dict(await store.load_tenants(self._tenants)),
             [list(await store.load_events(plan.plan.plan_id, 0, 10_000)) for plan in self._maybe],
             [list(await store.load_task_events(key, 0, 10_000)) for key in keys],
+            [item.event for item in (await store.load_all_events(0, 10_000)).events],
             [list(await store.load_pre_images(key, "routing")) for key in keys],
             [list(await store.tenant_history(tenant_id, 100)) for tenant_id in self._tenants],
             [list(await store.load_live(plan.plan.plan_id, 0, 100)) for plan in self._maybe],
@@ -1193,7 +1341,7 @@ class _History:
         ordinal = dice.choice(list(plan.tasks))
         for _ in range(dice.randint(0, 3)):
             event = plan.event(dice.choice(list(EventType)), ordinal if dice.random() < 0.8 else None)
-            entry.events.append(event if dice.random() > 0.01 else replace(event, position=1))
+            entry.events.append(event if dice.random() > 0.01 else replace(event, position=event.position - 1))
         if dice.random() < 0.7:
             status = dice.choice([TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.FAILED, TaskStatus.COMPLETED])
             marks = tuple(dice.randint(0, 63) for _ in range(2))
@@ -1222,5 +1370,6 @@ class _History:
             FixPrevious(key, config),
             KeepPreImage(key, "routing", image),
             SetLine(dice.choice([None, StopLine(reason="x", since=SAMPLE_MOMENT)])),
+            PruneEvents(key.plan_id, dice.randint(0, plan.plan.position)),
         )
-        return dice.choices(changes, weights=[6, 1, 1, 1, 2, 2, 2, 2, 3, 1])[0]
+        return dice.choices(changes, weights=[6, 1, 1, 1, 2, 2, 2, 2, 3, 1, 1])[0]

@@ -18,6 +18,8 @@ from switchover.spi import (
     DriverInfo,
     DriverLease,
     Entry,
+    EventPage,
+    EventSpan,
     ExecutionStore,
     Hold,
     KnownCreation,
@@ -260,6 +262,14 @@ class FaultyStore(ExecutionStore):
 
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
         return await self._pass("load_task_events", lambda: self.inner.load_task_events(key, after, limit))
+
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        return await self._pass("load_all_events", lambda: self.inner.load_all_events(after, limit))
+
+    async def load_event_spans(self, *, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        return await self._pass(
+            "load_event_spans", lambda: self.inner.load_event_spans(ended_before=ended_before, limit=limit)
+        )
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         return await self._pass("load_pre_images", lambda: self.inner.load_pre_images(key, stage))

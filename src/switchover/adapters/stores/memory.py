@@ -30,6 +30,8 @@ from switchover.spi import (
     DriverInfo,
     DriverLease,
     Entry,
+    EventPage,
+    EventSpan,
     ExecutionStore,
     FixPrevious,
     Hold,
@@ -39,6 +41,8 @@ from switchover.spi import (
     LiveTask,
     NewPlan,
     NewTask,
+    NumberedEvent,
+    PruneEvents,
     RecordLastKnownGood,
     ReleaseLock,
     Request,
@@ -73,6 +77,7 @@ class _Plan:
     tasks: dict[int, _Task] = field(default_factory=dict[int, _Task])
     events: list[Event] = field(default_factory=list[Event])
     own_events: list[Event] = field(default_factory=list[Event])
+    pruned: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -137,12 +142,19 @@ def _sequence(event: Event) -> int:
     return event.sequence_id
 
 
+def _number(numbered: NumberedEvent) -> int:
+    return numbered.number
+
+
 @dataclass(slots=True, eq=False)
 class _Data:
     """Everything that is kept."""
 
     plans: dict[PlanId, _Plan] = field(default_factory=dict[PlanId, _Plan])
     tenants: dict[TenantId, _Tenant] = field(default_factory=dict[TenantId, _Tenant])
+    log: list[NumberedEvent] = field(default_factory=list[NumberedEvent])
+    numbers: int = 0
+    pruned: int = 0
     idempotency: dict[str, KnownCreation] = field(default_factory=dict[str, KnownCreation])
     requests: dict[int, Request] = field(default_factory=dict[int, Request])
     access: AccessData = field(default_factory=AccessData)
@@ -221,6 +233,9 @@ class MemoryExecutionStore(ExecutionStore):
         try:
             for entry in batch:
                 self._apply(entry, undo, granted)
+            for change in (change for entry in batch for change in entry.changes):
+                if isinstance(change, PruneEvents):
+                    self._prune(change, undo)
         except BaseException:
             undo.roll_back()
             self._data.last_arrival = last_arrival
@@ -298,6 +313,8 @@ class MemoryExecutionStore(ExecutionStore):
             raise StoreConflictError(message)
         undo.insert(own, event, _sequence)
         undo.insert(plan.events, event, _position)
+        undo.assign(self._data, "numbers", self._data.numbers + 1)
+        undo.insert(self._data.log, NumberedEvent(self._data.numbers, event), _number)
 
     def _change(  # noqa: C901, PLR0912  # one case for each kind of change
         self, change: Change, undo: _Undo, granted: dict[TaskKey, TenantId]
@@ -331,6 +348,8 @@ class MemoryExecutionStore(ExecutionStore):
                 request = self._data.requests.get(change.request_id)
                 if request is not None and request.answer is None:
                     undo.put(self._data.requests, change.request_id, replace(request, answer=change.answer))
+            case PruneEvents():
+                pass  # when all else is done
             case AppendAudit():
                 undo.steps.append(self._data.access.append(change.entry))
             case _:
@@ -377,6 +396,26 @@ class MemoryExecutionStore(ExecutionStore):
         undo.assign(tenant, "generation", change.generation)
         if change.first:
             undo.assign(tenant, "last_started", change.key)
+
+    def _prune(self, change: PruneEvents, undo: _Undo) -> None:
+        plan = self._plan(change.plan_id)
+        through = min(change.through, plan.events[-1].position - 1) if plan.events else 0
+        gone = bisect_right(plan.events, through, key=_position)
+        if not gone:
+            return
+        undo.assign(plan, "pruned", through)
+        undo.assign(plan, "events", plan.events[gone:])
+        undo.assign(plan, "own_events", [event for event in plan.own_events if event.position > through])
+        for task in plan.tasks.values():
+            if task.events and task.events[0].position <= through:
+                undo.assign(task, "events", [event for event in task.events if event.position > through])
+        data = self._data
+        last = max(
+            (n for n, event in data.log if event.plan_id == change.plan_id and event.position <= through), default=0
+        )
+        if last > data.pruned:
+            undo.assign(data, "pruned", last)
+            undo.assign(data, "log", data.log[bisect_right(data.log, last, key=_number) :])
 
     # Requests of other processes
 
@@ -482,6 +521,25 @@ class MemoryExecutionStore(ExecutionStore):
         plan = self._data.plans.get(key.plan_id)
         task = None if plan is None else plan.tasks.get(key.ordinal)
         return [] if task is None else _page(task.events, after, limit, _sequence)
+
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        self._check_open()
+        data = self._data
+        start = bisect_right(data.log, after, key=_number)
+        return EventPage(events=data.log[start : start + max(limit, 0)], newest=data.numbers, pruned=data.pruned)
+
+    async def load_event_spans(self, *, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        self._check_open()
+        ended = sorted(
+            (plan.aggregate.ended_at, plan_id)
+            for plan_id, plan in self._data.plans.items()
+            if plan.aggregate.ended_at is not None
+            and plan.aggregate.ended_at < ended_before
+            and not plan.aggregate.unsettled
+            and len(plan.events) > 1
+        )
+        plans = [self._data.plans[plan_id] for _, plan_id in ended[: max(limit, 0)]]
+        return [EventSpan(plan.aggregate.plan_id, plan.events[0].position, plan.events[-1].position) for plan in plans]
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         self._check_open()
@@ -629,15 +687,25 @@ def _plan_problems(plan: _Plan) -> Iterator[str]:
         number = sum(task.status is status for task in tasks)
         if number != aggregate.count(status):
             yield f"{name}: {number} tasks are {status}, it says {aggregate.count(status)}"
-    yield from _gaps(f"{name}: positions", [event.position for event in plan.events], aggregate.position)
+    cut = plan.pruned > 0
+    positions = [event.position for event in plan.events]
+    yield from _gaps(f"{name}: positions", positions, plan.pruned + 1, aggregate.position)
     own = [event.sequence_id for event in plan.own_events]
-    yield from _gaps(f"{name}: sequence ids", own, aggregate.sequence_id)
+    yield from _gaps(f"{name}: sequence ids", own, _start(own, aggregate.sequence_id, cut=cut), aggregate.sequence_id)
     for task in plan.tasks.values():
-        numbers = [event.sequence_id for event in task.events]
-        yield from _gaps(f"task {task.aggregate.task_id}: sequence ids", numbers, task.aggregate.sequence_id)
+        numbers, last = [event.sequence_id for event in task.events], task.aggregate.sequence_id
+        first = _start(numbers, last, cut=cut)
+        yield from _gaps(f"task {task.aggregate.task_id}: sequence ids", numbers, first, last)
 
 
-def _gaps(name: str, numbers: Sequence[int], last: int) -> Iterator[str]:
-    if len(numbers) != last or (numbers and (numbers[0] != 1 or numbers[-1] != last)):
+def _start(numbers: Sequence[int], last: int, *, cut: bool) -> int:
+    """Where the numbers should begin: what was pruned of a plan is nothing whole of its tasks."""
+    if not cut:
+        return 1
+    return numbers[0] if numbers else last + 1
+
+
+def _gaps(name: str, numbers: Sequence[int], first: int, last: int) -> Iterator[str]:
+    if len(numbers) != last - first + 1 or (numbers and (numbers[0] != first or numbers[-1] != last)):
         span = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
-        yield f"{name} of the {len(numbers)} stored events run from {span}, and should run from 1 to {last}"
+        yield f"{name} of the {len(numbers)} stored events run from {span}, and should run from {first} to {last}"

@@ -9,6 +9,7 @@ interpreter at each of them and has to win it back from the event loop (see ``bu
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from switchover.adapters.stores.codec import (
@@ -19,6 +20,7 @@ from switchover.adapters.stores.codec import (
     decode_moment,
     decode_optional_config,
     encode_json,
+    encode_moment,
     storable,
 )
 from switchover.adapters.stores.rows import (
@@ -38,9 +40,12 @@ from switchover.domain.stage import PreImage
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.spi import (
     DriverInfo,
+    EventPage,
+    EventSpan,
     Hold,
     KnownCreation,
     LiveTask,
+    NumberedEvent,
     Request,
     StopLine,
     StoredTask,
@@ -122,6 +127,32 @@ SELECT json_group_array(json(line)) FROM (
     FROM event AS e LEFT JOIN task AS t ON t.plan_id = e.plan_id AND t.ordinal = e.ordinal
     WHERE e.plan_id = ? AND e.ordinal = ? AND e.sequence_id > ? ORDER BY e.sequence_id LIMIT ?
 )
+"""
+
+# The runs come by number and the events of each by position, so no more than a page is ever read.
+_LOAD_ALL_EVENTS: Final = f"""
+SELECT json_group_array(json(line)) FROM (
+    SELECT json_array(r.number - r.position + e.position, {_EVENT}) AS line
+    FROM event_run AS r
+    CROSS JOIN event AS e ON e.plan_id = r.plan_id
+        AND e.position > max(r.position - r.length, r.position - r.number + ?1) AND e.position <= r.position
+    LEFT JOIN task AS t ON t.plan_id = e.plan_id AND t.ordinal = e.ordinal
+    WHERE r.number > ?1 ORDER BY r.number, e.position LIMIT ?2
+)
+"""
+
+_EVENT_BOUNDS: Final = """
+SELECT coalesce((SELECT max(number) FROM event_run), 0),
+    coalesce((SELECT number - length FROM event_run ORDER BY number LIMIT 1), 0)
+"""
+
+_LOAD_EVENT_SPANS: Final = """
+SELECT plan_id, first, last FROM (
+    SELECT p.plan_id, p.ended_at,
+        (SELECT min(e.position) FROM event AS e WHERE e.plan_id = p.plan_id) AS first,
+        (SELECT max(e.position) FROM event AS e WHERE e.plan_id = p.plan_id) AS last
+    FROM plan AS p WHERE p.unsettled = 0 AND p.ended_at < ?
+) WHERE first < last ORDER BY ended_at, plan_id LIMIT ?
 """
 
 _LOAD_TENANTS: Final = """
@@ -243,6 +274,20 @@ class Reader:
     def load_task_events(self, connection: sqlite3.Connection, key: TaskKey, after: int, limit: int) -> list[Event]:
         """As the SPI says."""
         return self._events(connection, _LOAD_TASK_EVENTS, *key, after, max(limit, 0)) if key.ordinal else []
+
+    def load_all_events(self, connection: sqlite3.Connection, after: int, limit: int) -> EventPage:
+        """As the SPI says."""
+        with _snapshot(connection):
+            newest, pruned = connection.execute(_EVENT_BOUNDS).fetchone()
+            rows = _page(connection, _LOAD_ALL_EVENTS, max(after, pruned), max(limit, 0))
+            names = self._stage_names(connection, rows, -1)
+        events = [NumberedEvent(row[0], event_from(row[1:], names)) for row in rows]
+        return EventPage(events=events, newest=newest, pruned=pruned)
+
+    def load_event_spans(self, connection: sqlite3.Connection, ended_before: datetime, limit: int) -> list[EventSpan]:
+        """As the SPI says."""
+        rows = connection.execute(_LOAD_EVENT_SPANS, (encode_moment(ended_before), max(limit, 0))).fetchall()
+        return [EventSpan(PlanId(plan_id), first, last) for plan_id, first, last in rows]
 
     def load_pre_images(self, connection: sqlite3.Connection, key: TaskKey, stage: str) -> list[PreImage]:
         """As the SPI says."""

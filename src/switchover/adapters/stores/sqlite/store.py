@@ -14,6 +14,7 @@ from switchover.adapters.stores.sqlite.access import SqliteAccessStore
 from switchover.adapters.stores.sqlite.checks import problems
 from switchover.adapters.stores.sqlite.connection import Database, transaction, tune_writer
 from switchover.adapters.stores.sqlite.driver_lock import DriverLock
+from switchover.adapters.stores.sqlite.event_order import EventNumbers
 from switchover.adapters.stores.sqlite.first_look import look
 from switchover.adapters.stores.sqlite.gauge import Gauge, Lack
 from switchover.adapters.stores.sqlite.reader import Reader
@@ -31,6 +32,8 @@ from switchover.spi import (
     DriverInfo,
     DriverLease,
     Entry,
+    EventPage,
+    EventSpan,
     ExecutionStore,
     Hold,
     KnownCreation,
@@ -76,6 +79,7 @@ class SqliteExecutionStore(ExecutionStore):
         self._now = now or (lambda: datetime.now(UTC))
         self._reader = Reader()
         self._stage_lists = StageLists()
+        self._numbers = EventNumbers()
         self._writing: ConnectionThreads | None = None
         self._reading: ConnectionThreads | None = None
         self._watch: sqlite3.Connection | None = None
@@ -132,6 +136,7 @@ class SqliteExecutionStore(ExecutionStore):
                         (owner, since),
                     ).fetchall()[0]
                 self._gauge.begin(connection, row[0], since)
+                self._numbers.forget()
             except BaseException:
                 self._lock.release()
                 raise
@@ -160,10 +165,11 @@ class SqliteExecutionStore(ExecutionStore):
                 with transaction(connection):
                     self._check_lease(connection, lease)
                     self._gauge.before(connection, batch)
-                    writer = BatchWriter(connection, self._stage_lists)
+                    writer = BatchWriter(connection, self._stage_lists, self._numbers)
                     result = CommitResult(granted=writer.write(batch))
             except BaseException:
                 self._stage_lists.forget()
+                self._numbers.forget()
                 raise
             self._gauge.after(connection, writer.positions, batch)
             return result
@@ -225,6 +231,12 @@ class SqliteExecutionStore(ExecutionStore):
 
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
         return await self._read("reading events", lambda c: self._reader.load_task_events(c, key, after, limit))
+
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        return await self._read("reading events", lambda c: self._reader.load_all_events(c, after, limit))
+
+    async def load_event_spans(self, *, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        return await self._read("reading events", lambda c: self._reader.load_event_spans(c, ended_before, limit))
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         return await self._read("reading pre-images", lambda c: self._reader.load_pre_images(c, key, stage))

@@ -44,6 +44,7 @@ from switchover.spi import (
     LiftGeneration,
     NewPlan,
     NewTask,
+    PruneEvents,
     RecordLastKnownGood,
     ReleaseLock,
     SetHold,
@@ -102,9 +103,12 @@ class StageLists:
 class BatchWriter:
     """Writes one batch. Must be used inside a transaction, once; any exception must end in its rollback."""
 
-    def __init__(self, connection: sqlite3.Connection, stage_lists: StageLists) -> None:
+    def __init__(self, connection: sqlite3.Connection, stage_lists: StageLists, numbers: EventNumbers) -> None:
         self._connection = connection
         self._stage_lists = stage_lists
+        self._numbers = numbers
+        self._runs = EventRuns()
+        self._prunes: list[PruneEvents] = []
         self._book = TenantBook()
         self._plans: dict[PlanId, tuple[int, PlanAggregate]] = {}
         self._tasks: dict[TaskKey, tuple[int, TaskAggregate]] = {}
@@ -139,15 +143,19 @@ class BatchWriter:
                 _follow(self._plans, plan.plan_id, plan)
             for task in entry.tasks:
                 _follow(self._tasks, task.key, task)
-            self._events += entry.events
+            if entry.events:
+                self._events += entry.events
+                self._runs.add(entry.events)
             for change in entry.changes:
                 self._collect(change)
         self._change_tenants()
         self._update_aggregates()
         self._write_events()
+        self._runs.write(self._connection, self._numbers)
         self._write_rest()
         access.append(self._connection, self._audit)
         self._check_named()
+        prune(self._connection, self._prunes)
         return tuple(self._book.granted)
 
     @property
@@ -210,6 +218,7 @@ class BatchWriter:
             tasks.append((*key, *fixed, *task_values(task)))
             configs.append((*key, encode_config(new.config)))
             events.extend([event_values(event, names) for event in new.events])
+            self._runs.add(new.events)
         tenants.write(self._connection, book)
         _INSERT_TASKS.run(self._connection, tasks)
         _INSERT_CONFIGS.run(self._connection, configs)
@@ -217,7 +226,7 @@ class BatchWriter:
 
     # Changes
 
-    def _collect(self, change: Change) -> None:
+    def _collect(self, change: Change) -> None:  # noqa: C901  # one case for each kind of change
         match change:
             case ReleaseLock() | BeginRun() | LiftGeneration():
                 self._tenant_changes.append(change)
@@ -241,6 +250,8 @@ class BatchWriter:
                 self._answers.append(change)
             case AppendAudit():
                 self._audit.append(change.entry)
+            case PruneEvents():
+                self._prunes.append(change)
             case _:
                 assert_never(change)
 
