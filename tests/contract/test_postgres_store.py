@@ -21,6 +21,8 @@ _TABLES = {
     "pre_images": "pre_image",
     "requests": "request",
     "keys": "idempotency",
+    "runs": "event_run",
+    "pruned": "pruned_plan",
 }
 
 

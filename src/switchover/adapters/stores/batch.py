@@ -9,6 +9,7 @@ later ones against each other), and is written at the end in a few large stateme
 from collections.abc import Iterator
 from typing import TypeVar, assert_never
 
+from switchover.adapters.stores.event_runs import EventRuns
 from switchover.adapters.stores.tenant_book import TenantBook
 from switchover.domain.audit import AuditEntry
 from switchover.domain.events import Event
@@ -26,6 +27,7 @@ from switchover.spi import (
     Hold,
     KeepPreImage,
     LiftGeneration,
+    PruneEvents,
     RecordLastKnownGood,
     ReleaseLock,
     SetHold,
@@ -44,6 +46,7 @@ class Batch:
     Attributes:
         plans, tasks: The version of the first write, and the last value.
         named: Tasks that changes name, which must therefore exist.
+        runs: In which order events of all plans were added; those of new plans are added by whoever writes them.
         line: What the stop-line becomes, in a list of one; empty when it stays as it is.
     """
 
@@ -51,6 +54,8 @@ class Batch:
         self.plans: dict[PlanId, tuple[int, PlanAggregate]] = {}
         self.tasks: dict[TaskKey, tuple[int, TaskAggregate]] = {}
         self.events: list[Event] = []
+        self.runs = EventRuns()
+        self.prunes: list[PruneEvents] = []
         self.known_good: dict[TenantId, TenantDeployConfigSnapshot] = {}
         self.holds: dict[TenantId, Hold | None] = {}
         self.previous: dict[TaskKey, TenantDeployConfigSnapshot] = {}
@@ -72,7 +77,9 @@ class Batch:
             _follow(self.plans, plan.plan_id, plan)
         for task in entry.tasks:
             _follow(self.tasks, task.key, task)
-        self.events += entry.events
+        if entry.events:
+            self.events += entry.events
+            self.runs.add(entry.events)
         for change in entry.changes:
             self._collect(change)
 
@@ -117,7 +124,7 @@ class Batch:
         """Plans with events of their own that the batch does not write, and which must therefore exist."""
         return {event.plan_id for event in self.events if event.key is None} - self.plans.keys()
 
-    def _collect(self, change: Change) -> None:
+    def _collect(self, change: Change) -> None:  # noqa: C901  # one case for each kind of change
         match change:
             case ReleaseLock() | BeginRun() | LiftGeneration():
                 self._tenant_changes.append(change)
@@ -141,6 +148,8 @@ class Batch:
                 self.answers.append(change)
             case AppendAudit():
                 self.audit.append(change.entry)
+            case PruneEvents():
+                self.prunes.append(change)
             case _:
                 assert_never(change)
 

@@ -26,13 +26,33 @@ _ROWS: Final = {
     "task {0} has no plan": """
         SELECT t.plan_id || '-' || t.ordinal FROM task AS t LEFT JOIN plan AS p USING (plan_id)
         WHERE p.plan_id IS NULL LIMIT $1""",
-    "task {0}: sequence ids of the {1} stored events run from {2} to {3}, and should run from 1 to {4}": """
-        SELECT t.plan_id || '-' || t.ordinal, e.number, e.first, e.last, t.sequence_id
+    # What was pruned of a plan may be any number of a task's first events, or all of them.
+    "task {0}: sequence ids of the {1} stored events run from {2} to {3}, and should run from {4} to {5}": """
+        SELECT t.plan_id || '-' || t.ordinal, e.number, e.first, e.last,
+            CASE WHEN c.plan_id IS NULL THEN 1 ELSE coalesce(e.first, t.sequence_id + 1) END, t.sequence_id
         FROM task AS t LEFT JOIN (
             SELECT plan_id, ordinal, count(*) AS number, min(sequence_id) AS first, max(sequence_id) AS last
             FROM event GROUP BY plan_id, ordinal
-        ) AS e USING (plan_id, ordinal)
-        WHERE coalesce(e.number, 0) <> t.sequence_id OR e.first <> 1 OR e.last <> t.sequence_id LIMIT $1""",
+        ) AS e USING (plan_id, ordinal) LEFT JOIN pruned_plan AS c USING (plan_id)
+        WHERE coalesce(e.number, 0) <> t.sequence_id + 1 - CASE
+            WHEN c.plan_id IS NULL THEN coalesce(e.first, 1) ELSE coalesce(e.first, t.sequence_id + 1) END
+            OR (c.plan_id IS NULL AND e.first <> 1) OR e.last <> t.sequence_id LIMIT $1""",
+    "the order of all events has {2} of plan {1} up to number {0}, and {3} are stored": """
+        SELECT number, plan_id, length, stored FROM (
+            SELECT r.number, r.plan_id, r.length, (
+                SELECT count(*) FROM event AS e
+                WHERE e.plan_id = r.plan_id AND e.position > r.position - r.length AND e.position <= r.position
+            ) AS stored
+            FROM event_run AS r
+        ) AS runs WHERE stored <> length LIMIT $1""",
+    "plan {0} has {1} events, and {2} in the order of all events": """
+        SELECT plan_id, stored, ordered FROM (
+            SELECT p.plan_id, (SELECT count(*) FROM event AS e WHERE e.plan_id = p.plan_id) AS stored,
+                coalesce(r.ordered, 0) AS ordered
+            FROM plan AS p LEFT JOIN (
+                SELECT plan_id, sum(length) AS ordered FROM event_run GROUP BY plan_id
+            ) AS r USING (plan_id)
+        ) AS plans WHERE stored <> ordered AND NOT EXISTS (SELECT 1 FROM pruned_plan) LIMIT $1""",
     "event at position {1} of plan {0} belongs to task {2}, which is not stored": """
         SELECT e.plan_id, e.position, e.ordinal FROM event AS e LEFT JOIN task AS t USING (plan_id, ordinal)
         WHERE e.ordinal > 0 AND t.plan_id IS NULL LIMIT $1""",
@@ -81,12 +101,16 @@ async def _plan_problems(connection: Connection, plan: PlanAggregate) -> AsyncIt
     for status in TASK_STATUSES:
         if numbers.get(status, 0) != plan.count(status):
             yield f"{name}: {numbers.get(status, 0)} tasks are {status}, it says {plan.count(status)}"
+    pruned = await connection.fetchval("SELECT position FROM pruned_plan WHERE plan_id = $1", plan.plan_id)
     for what, column, condition, last in (
         ("positions", "position", "", plan.position),
         ("sequence ids", "sequence_id", " AND ordinal = 0", plan.sequence_id),
     ):
         query = f"SELECT count(*), min({column}), max({column}) FROM event WHERE plan_id = $1{condition}"
         count, first, final = await connection.fetchrow(query, plan.plan_id)
-        if count != last or (count and (first != 1 or final != last)):
+        start = 1
+        if pruned is not None:
+            start = pruned + 1 if what == "positions" else first or last + 1
+        if count != last - start + 1 or (count and (first != start or final != last)):
             span = f"{first} to {final}" if count else "none"
-            yield f"{name}: {what} of the {count} stored events run from {span}, and should run from 1 to {last}"
+            yield f"{name}: {what} of the {count} stored events run from {span}, and should run from {start} to {last}"

@@ -2,6 +2,7 @@
 # ruff: noqa: S608  # statements are put together from our own column names; values are always bound
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from switchover.adapters.stores.codec import (
@@ -11,6 +12,7 @@ from switchover.adapters.stores.codec import (
     decode_json,
     decode_moment,
     decode_optional_config,
+    encode_moment,
 )
 from switchover.adapters.stores.postgres.bulk import storable_text
 from switchover.adapters.stores.postgres.rows import COLUMNS, typed_event_from
@@ -28,7 +30,19 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
-from switchover.spi import Hold, KnownCreation, LiveTask, Request, StopLine, StoredTask, StoreState, TenantRecord
+from switchover.spi import (
+    EventPage,
+    EventSpan,
+    Hold,
+    KnownCreation,
+    LiveTask,
+    NumberedEvent,
+    Request,
+    StopLine,
+    StoredTask,
+    StoreState,
+    TenantRecord,
+)
 
 
 def _columns(alias: str, names: Iterable[str]) -> str:
@@ -90,6 +104,30 @@ ORDER BY t.ordinal LIMIT $4
 """
 
 _TENANT_HISTORY: Final = f"SELECT {_TASK} FROM task AS t WHERE t.tenant_id = $1 ORDER BY t.arrival DESC LIMIT $2"
+# The runs come by number and the events of each by position, so no more than a page is ever read.
+_LOAD_ALL_EVENTS: Final = f"""
+SELECT r.number - r.position + e.position, {_columns("e", COLUMNS)}, t.tenant_id, t.stage_list_id
+FROM (SELECT * FROM event_run WHERE number > $1 ORDER BY number LIMIT $2) AS r
+JOIN event AS e ON e.plan_id = r.plan_id
+    AND e.position > greatest(r.position - r.length, r.position - r.number + $1) AND e.position <= r.position
+LEFT JOIN task AS t ON t.plan_id = e.plan_id AND t.ordinal = e.ordinal
+ORDER BY 1 LIMIT $2
+"""
+
+_EVENT_BOUNDS: Final = """
+SELECT (SELECT last FROM counter WHERE name = 'event'),
+    coalesce((SELECT number - length FROM event_run ORDER BY number LIMIT 1), 0)
+"""
+
+_LOAD_EVENT_SPANS: Final = """
+SELECT plan_id, first, last FROM (
+    SELECT p.plan_id, p.ended_at,
+        (SELECT min(e.position) FROM event AS e WHERE e.plan_id = p.plan_id) AS first,
+        (SELECT max(e.position) FROM event AS e WHERE e.plan_id = p.plan_id) AS last
+    FROM plan AS p WHERE p.unsettled = 0 AND p.ended_at < $1
+) AS spans WHERE first < last ORDER BY ended_at, plan_id LIMIT $2
+"""
+
 _REQUESTS: Final = "SELECT request_id, verb, payload, submitted_at, answer FROM request"
 _LAST: Final = "SELECT coalesce(max(last_arrival), 0), coalesce(max(plan_id), 0) FROM plan_definition"
 _LARGEST_PLAN_ID: Final = 2**63 - 1
@@ -200,6 +238,20 @@ class Reader:
             f"{_EVENTS} WHERE e.plan_id = $1 AND e.ordinal = $2 AND e.sequence_id > $3 ORDER BY e.sequence_id LIMIT $4"
         )
         return await self._events(connection, query, *key, after, max(limit, 0))
+
+    async def load_all_events(self, connection: Connection, after: int, limit: int) -> EventPage:
+        """As the SPI says."""
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            newest, pruned = await connection.fetchrow(_EVENT_BOUNDS)
+            rows = await connection.fetch(_LOAD_ALL_EVENTS, max(after, pruned), max(limit, 0))
+        names = await self._stage_names(connection, (row[-1] for row in rows))
+        events = [NumberedEvent(row[0], typed_event_from(row[1:], names)) for row in rows]
+        return EventPage(events=events, newest=newest, pruned=pruned)
+
+    async def load_event_spans(self, connection: Connection, ended_before: datetime, limit: int) -> list[EventSpan]:
+        """As the SPI says."""
+        rows = await connection.fetch(_LOAD_EVENT_SPANS, encode_moment(ended_before), max(limit, 0))
+        return [EventSpan(PlanId(plan_id), first, last) for plan_id, first, last in rows]
 
     async def load_pre_images(self, connection: Connection, key: TaskKey, stage: str) -> list[PreImage]:
         """As the SPI says."""

@@ -24,6 +24,8 @@ from switchover.spi import (
     DriverInfo,
     DriverLease,
     Entry,
+    EventPage,
+    EventSpan,
     ExecutionStore,
     Hold,
     KnownCreation,
@@ -204,6 +206,12 @@ class PostgresExecutionStore(ExecutionStore):
 
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
         return await self._read("reading events", lambda c: self._reader.load_task_events(c, key, after, limit))
+
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        return await self._read("reading events", lambda c: self._reader.load_all_events(c, after, limit))
+
+    async def load_event_spans(self, *, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        return await self._read("reading events", lambda c: self._reader.load_event_spans(c, ended_before, limit))
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         return await self._read("reading pre-images", lambda c: self._reader.load_pre_images(c, key, stage))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from switchover.adapters.stores.batch import Batch, does_not_follow
 from switchover.adapters.stores.codec import encode_config, encode_json, encode_moment
-from switchover.adapters.stores.postgres import access, tenants
+from switchover.adapters.stores.postgres import access, event_order, tenants
 from switchover.adapters.stores.postgres.bulk import BulkStatement, changed, insert, storable_text, update
 from switchover.adapters.stores.postgres.rows import COLUMNS, typed_event_values
 from switchover.adapters.stores.postgres.sql import Connection
@@ -111,6 +111,8 @@ class BatchWriter:
         await self._write_events()
         await self._write_rest()
         await self._check_named()
+        await event_order.write(self._connection, self._batch.runs)
+        await event_order.prune(self._connection, self._batch.prunes)
         await access.append(self._connection, self._batch.audit)
         return tuple(self._book.granted)
 
@@ -164,6 +166,7 @@ class BatchWriter:
             tasks.append((*key, *fixed, *task_values(task)))
             configs.append((*key, encode_config(new.config)))
             events.extend([typed_event_values(event, names) for event in new.events])
+            self._batch.runs.add(new.events)
         await tenants.write(connection, book)
         await _INSERT_TASKS.run(connection, tasks)
         await _INSERT_CONFIGS.run(connection, configs)

@@ -44,7 +44,7 @@ _ROWS: Final = {
                 WHERE e.plan_id = r.plan_id AND e.position > r.position - r.length AND e.position <= r.position
             ) AS stored
             FROM event_run AS r
-        ) WHERE stored <> length LIMIT :most""",
+        ) AS runs WHERE stored <> length LIMIT :most""",
     "plan {0} has {1} events, and {2} in the order of all events": """
         SELECT plan_id, stored, ordered FROM (
             SELECT p.plan_id, (SELECT count(*) FROM event AS e WHERE e.plan_id = p.plan_id) AS stored,
@@ -52,7 +52,7 @@ _ROWS: Final = {
             FROM plan AS p LEFT JOIN (
                 SELECT plan_id, sum(length) AS ordered FROM event_run GROUP BY plan_id
             ) AS r USING (plan_id)
-        ) WHERE stored <> ordered AND NOT EXISTS (SELECT 1 FROM pruned_plan) LIMIT :most""",
+        ) AS plans WHERE stored <> ordered AND NOT EXISTS (SELECT 1 FROM pruned_plan) LIMIT :most""",
     "event at position {1} of plan {0} belongs to task {2}, which is not stored": """
         SELECT e.plan_id, e.position, e.ordinal FROM event AS e LEFT JOIN task AS t USING (plan_id, ordinal)
         WHERE e.ordinal > 0 AND t.plan_id IS NULL LIMIT :most""",

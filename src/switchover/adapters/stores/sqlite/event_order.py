@@ -1,16 +1,11 @@
-"""
-The order of the events of all plans: which number each has, and how they are forgotten. Belongs to the writing thread.
-
-Events carry no number. What is committed in one piece follows one another in its plan and over all plans, so one row
-(``event_run``) stands for all of it.
-"""
+"""The order of the events of all plans: which number each has, and how they are forgotten."""
 
 import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from switchover.adapters.stores.event_runs import EventRuns
 from switchover.adapters.stores.sqlite.bulk import insert
-from switchover.domain.events import Event
 from switchover.errors import StoreConflictError
 from switchover.spi import PruneEvents
 
@@ -23,7 +18,7 @@ SELECT max(number - max(position - ?2, 0)) FROM event_run WHERE plan_id = ?1 AND
 
 
 class EventNumbers:
-    """The last number that was given, as far as it is known."""
+    """The last number that was given, as far as it is known. Belongs to the writing thread."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -41,36 +36,10 @@ class EventNumbers:
         self._last = None
 
 
-class EventRuns:
-    """Collects the runs of one batch."""
-
-    def __init__(self) -> None:
-        self._runs: list[list[int]] = []
-
-    def add(self, events: Iterable[Event]) -> None:
-        """The next ones, in commit order."""
-        runs = self._runs
-        plan_id, position = runs[-1][:2] if runs else (0, 0)
-        for event in events:
-            if event.plan_id == plan_id and event.position == position + 1:
-                position += 1
-                run = runs[-1]
-                run[1] = position
-                run[2] += 1
-            else:
-                plan_id, position = event.plan_id, event.position
-                runs.append([plan_id, position, 1])
-
-    def write(self, connection: sqlite3.Connection, numbers: EventNumbers) -> None:
-        """Give them their numbers."""
-        if not self._runs:
-            return
-        number = numbers.take(connection, sum(run[2] for run in self._runs))
-        rows: list[tuple[int, int, int, int]] = []
-        for plan_id, position, length in self._runs:
-            number += length
-            rows.append((number, plan_id, position, length))
-        _INSERT_RUNS.run(connection, rows)
+def write(connection: sqlite3.Connection, runs: EventRuns, numbers: EventNumbers) -> None:
+    """Give the events of a batch their numbers."""
+    if runs.events:
+        _INSERT_RUNS.run(connection, runs.numbered(numbers.take(connection, runs.events)))
 
 
 def prune(connection: sqlite3.Connection, changes: Iterable[PruneEvents]) -> None:

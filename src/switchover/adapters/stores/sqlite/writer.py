@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 from switchover.adapters.stores.codec import decode_json, encode_config, encode_json, encode_moment
+from switchover.adapters.stores.event_runs import EventRuns
 from switchover.adapters.stores.rows import (
     EVENT_COLUMNS,
     PLAN_CHANGING,
@@ -23,8 +24,9 @@ from switchover.adapters.stores.rows import (
     plan_values,
     task_values,
 )
-from switchover.adapters.stores.sqlite import access, tenants
+from switchover.adapters.stores.sqlite import access, event_order, tenants
 from switchover.adapters.stores.sqlite.bulk import insert, update
+from switchover.adapters.stores.sqlite.event_order import EventNumbers
 from switchover.adapters.stores.tenant_book import TenantBook
 from switchover.domain.audit import AuditEntry
 from switchover.domain.events import Event
@@ -151,11 +153,11 @@ class BatchWriter:
         self._change_tenants()
         self._update_aggregates()
         self._write_events()
-        self._runs.write(self._connection, self._numbers)
+        event_order.write(self._connection, self._runs, self._numbers)
         self._write_rest()
         access.append(self._connection, self._audit)
         self._check_named()
-        prune(self._connection, self._prunes)
+        event_order.prune(self._connection, self._prunes)
         return tuple(self._book.granted)
 
     @property
