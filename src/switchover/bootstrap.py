@@ -25,7 +25,7 @@ from switchover.adapters.health import HttpHealthCheckClient
 from switchover.adapters.network import guarded_session
 from switchover.adapters.targets.provider import SchemeTargetProvider, TargetFamily
 from switchover.config import ExecutorSettings
-from switchover.domain.addresses import AllowList, without_password
+from switchover.domain.addresses import AllowList
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
@@ -45,6 +45,7 @@ from switchover.facade import DeploymentTaskFacade
 from switchover.factory import PlanFactory, StageFactory
 from switchover.logs import get_log
 from switchover.operations import Inbox, LocalOperations, Operations, RemoteOperations
+from switchover.redaction import without_password
 from switchover.runtimes.embedded import EmbeddedRuntime
 from switchover.spi import (
     Clock,

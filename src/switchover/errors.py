@@ -35,6 +35,8 @@ infrastructure or misuse. Callers read ``code``; messages are for people and may
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
+from switchover.redaction import without_secrets
+
 
 class ErrorCode(StrEnum):
     """Stable names of refusals and failures: what REST, the command line and ``FailureInfo`` carry."""
@@ -116,13 +118,17 @@ class ErrorType(StrEnum):
 
 
 class ExecutorError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """
+    Root of every error that this package raises on purpose.
+
+    Its message is told to many, so no secret stands in it, whatever it was made from.
+    """
 
     code: ErrorCode = ErrorCode.INTERNAL_ERROR
 
     def __init__(self, message: str, *, code: ErrorCode | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = without_secrets(message)
+        super().__init__(self.message)
         if code is not None:
             self.code = code
 

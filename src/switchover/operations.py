@@ -31,6 +31,7 @@ from switchover.errors import ErrorCode, ErrorType, StorageError, StoreUnavailab
 from switchover.factory import Draft, PlanFactory, StoreFacts
 from switchover.factory.validation import first_error
 from switchover.logs import get_log
+from switchover.redaction import without_secrets
 from switchover.spi import AnswerRequest, AppendAudit, Change, Clock, ExecutionStore, Request
 
 _log = get_log("switchover.operations")
@@ -53,6 +54,7 @@ class OperationRequest:
     Attributes:
         verb: pause, resume, cancel, retry, rollback, hold, unhold, adopt, stop-line or start-line.
         target: The task's, tenant's or plan's id; empty for the line.
+        reason: Kept for whoever comes next, so without what looks like a secret.
     """
 
     verb: str
@@ -61,6 +63,9 @@ class OperationRequest:
     from_checkpoint: bool = True
     reason: str = ""
     actor: Actor = UNKNOWN_ACTOR
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", without_secrets(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,9 @@ class CreationRequest:
     idempotency_key: str | None = None
     reason: str = ""
     actor: Actor = UNKNOWN_ACTOR
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", without_secrets(self.reason))
 
 
 class Operations(Protocol):
@@ -163,7 +171,7 @@ class LocalOperations:
             return None
         plan_id = found.plan_id
         if found.content_digest != draft.digest:
-            message = f"idempotency key {key!r} created plan {plan_id} with other content; use a new key for a new plan"
+            message = f"this idempotency key created plan {plan_id} with other content; use a new key for a new plan"
             finding = Finding(tenant_id=None, field="", code=ErrorCode.IDEMPOTENCY_MISMATCH, message=message)
             return self._refusal(finding.code, message, len(draft.configs), (finding,))
         plan = await self._store.load_plan(plan_id)

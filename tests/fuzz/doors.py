@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from switchover import ExecutorSettings, TenantDeployConfig
 from switchover.adapters import health as health_answers
-from switchover.domain.addresses import AllowList, host_and_port, without_credentials
+from switchover.domain.addresses import AllowList, host_and_port
 from switchover.domain.durations import parse_duration
 from switchover.domain.task import NetworkEndpointSnapshot, TenantDeployConfigSnapshot
 from switchover.dto import Finding
@@ -26,6 +26,7 @@ from switchover.planfile import PlanFile, parse_plan
 from switchover.planfile.json_text import parse_json
 from switchover.planfile.positions import PlanSyntaxError
 from switchover.planfile.tenants import configs_of, parse_csv
+from switchover.redaction import without_credentials, without_secrets
 from switchover.stages import health_check
 from switchover.stages.catalogue import StageCatalogue
 from switchover.stages.templates import JsonTemplate, TemplateScope, compile_template
@@ -188,7 +189,8 @@ def _compare(key: str, version: str, answer: Mapping[str, object]) -> None:
 def addresses(data: bytes) -> None:
     """Endpoints, their URLs, allow-lists, durations, and what is shown of an address."""
     text = _text(data)
-    _presentable(without_credentials(text), _LONGEST_SHORT + 12 * len(text))
+    for shown in (without_credentials(text), without_secrets(text.encode("utf-8", "backslashreplace").decode())):
+        _presentable(shown, _LONGEST_SHORT + 12 * len(text))
     AllowList(["10.0.0.0/8", "fd00::/8"]).permits(text)
     for read in (host_and_port, parse_duration, _network, health_answers._parsed):
         with suppress(ValueError):

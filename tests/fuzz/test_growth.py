@@ -71,6 +71,10 @@ def _address(number: int) -> bytes:
     return b"http://user:secret@127.0.0.1/" + b"a=b&token=c;" * number
 
 
+def _secrets(number: int) -> bytes:
+    return b"http://a:eyJabcdefgh-token-bearer 'b swo_" * number
+
+
 GROWING: tuple[tuple[str, Door, Shape, int], ...] = (
     ("tenants in JSON", doors.plan, _json_tenants, 300),
     ("tenants in YAML", doors.plan, _yaml_tenants, 100),
@@ -83,6 +87,7 @@ GROWING: tuple[tuple[str, Door, Shape, int], ...] = (
     ("lines of a table", doors.tenants, _csv, 300),
     ("a body of an instance", doors.health, _health_body, 2_000),
     ("a long address", doors.addresses, _address, 200),
+    ("what looks like secrets", doors.addresses, _secrets, 200),
 )
 
 

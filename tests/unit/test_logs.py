@@ -68,12 +68,43 @@ def test_structlog_is_used_from_the_moment_on_that_it_is_configured(caplog: pyte
             except ValueError:
                 log.exception("second")
         assert [record.getMessage() for record in caplog.records] == ["first plan_id=7 stage='A'", "second plan_id=7"]
-        assert caplog.records[1].exc_info is not None
+        assert str(caplog.records[1].exc_text).endswith("ValueError: why")
+        assert "ValueError: why" in caplog.text
         caplog.clear()
         structlog.configure()
         with structlog.testing.capture_logs() as captured:
             log.warning("third", stage="B")
         assert captured == [{"plan_id": 7, "stage": "B", "event": "third", "log_level": "warning"}]
         assert not caplog.records
+    finally:
+        structlog.reset_defaults()
+
+
+def test_no_line_has_a_secret_whatever_it_is_given(caplog: pytest.LogCaptureFixture) -> None:
+    url = "redis://u:hunter2@h/0"
+    log = get_log("switchover.test").bind(target=url)
+    structlog.reset_defaults()
+
+    def tell() -> None:
+        about = f"about {url}"
+        log.warning(about, deep={"urls": [url, (url,)]}, error=ValueError(url), number=3)
+        try:
+            raise ValueError(url)  # noqa: TRY301  # to be told of
+        except ValueError as error:
+            log.exception("an exception")
+            log.warning("a cause", exc_info=error)
+
+    try:
+        with caplog.at_level(logging.DEBUG, logger="switchover.test"):
+            tell()
+        assert caplog.text.count("ValueError: redis://h/0") == 2
+        assert "hunter2" not in caplog.text
+        assert not any(record.exc_info for record in caplog.records), "a handler of somebody else would format it anew"
+        structlog.configure()
+        with structlog.testing.capture_logs() as captured:
+            tell()
+        assert captured[0]["deep"] == {"urls": ["redis://h/0", ["redis://h/0"]]}
+        assert captured[1]["exception"].endswith("ValueError: redis://h/0")
+        assert "hunter2" not in repr(captured)
     finally:
         structlog.reset_defaults()

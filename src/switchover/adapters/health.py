@@ -7,8 +7,8 @@ from typing import cast
 import aiohttp
 from yarl import URL
 
-from switchover.domain.addresses import without_credentials
 from switchover.errors import ErrorCode, ErrorType, TargetError
+from switchover.redaction import without_credentials
 
 MAX_BODY_BYTES = 64 * 1024
 """Longer answers are no health answers."""

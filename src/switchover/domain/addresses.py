@@ -1,5 +1,5 @@
 """
-Where this program may connect to, and how an address is shown.
+Where this program may connect to.
 
 Health checks, targets and webhooks take addresses from configurations that other people write. Whoever can make a
 server ask any address can read what only that server may read: so every address is judged by the operator's
@@ -10,7 +10,7 @@ adapter that connects, at each request. Source: behaviour, section 3, ENDPOINT_N
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote
 
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
@@ -36,7 +36,6 @@ _NEVER: tuple[_Network, ...] = tuple(ip_network(text) for text in NEVER_ALLOWED)
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}")
 _NAT64 = IPv6Network("64:ff9b::/96")
-_SECRET_WORDS = ("pass", "token", "secret", "key", "auth", "user")
 
 
 class AllowList:
@@ -122,50 +121,6 @@ def _effective(address: _Address) -> _Address:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     # A zone (fe80::1%eth0) names an interface, not another address.
     return IPv6Address(int(address))
-
-
-def without_credentials(url: str) -> str:
-    """The URL as it may be shown: user and password gone, secrets in the query replaced by ``***``."""
-    url = url.encode("utf-8", "backslashreplace").decode()  # what a server sends in a header may be no text
-    try:
-        parts = urlsplit(url)
-        netloc = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return url.rpartition("@")[2]
-    query = parts.query
-    if any(word in query.lower() for word in _SECRET_WORDS):
-        query = urlencode(
-            [(name, _shown(name, value)) for name, value in parse_qsl(query, keep_blank_values=True)], safe="*"
-        )
-    shown = urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
-    # urlunsplit writes file:///path only when it knows the scheme; keep what was given.
-    return shown if shown.startswith(f"{parts.scheme}://") or "://" not in url else url
-
-
-def without_password(url: str) -> str:
-    """
-    The URL of a store as it may be shown and typed again: the password is gone, and secrets among the options.
-
-    Nothing but the scheme is left where an unescaped character in the password hides its end.
-    """
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user_info, at, host = authority.rpartition("@")
-    if not authority or not separator:
-        return url
-    database, mark, query = path.partition("?")
-    if "@" in database or "#" in rest or ("?" in authority and at):
-        return f"{scheme}://..."
-    host, early_mark, early_query = host.partition("?")
-    if early_mark:
-        mark, query = early_mark, early_query + slash + path
-        slash, database = "", ""
-    options = [(name, _shown(name, value)) for name, value in parse_qsl(query, keep_blank_values=True)]
-    return f"{scheme}://{user_info.partition(':')[0]}{at}{host}{slash}{database}{mark}{urlencode(options, safe='*,/')}"
-
-
-def _shown(name: str, value: str) -> str:
-    return "***" if any(word in name.lower() for word in _SECRET_WORDS) else value
 
 
 def host_and_port(text: str) -> str:

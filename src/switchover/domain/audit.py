@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from switchover.redaction import without_secrets
+
 _LONGEST_TEXT: Final = 2_000
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -79,11 +81,10 @@ class AuditEntry:
     details: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
-        # The log is kept for years: nobody may fill it with one request.
+        # The log is kept for years and read by many: nobody may fill it with one request, or leave a secret in it.
         for name in ("message", "reason", "target"):
-            text = getattr(self, name)
-            if len(text) > _LONGEST_TEXT:
-                object.__setattr__(self, name, f"{text[:_LONGEST_TEXT]}…")
+            text = without_secrets(getattr(self, name))
+            object.__setattr__(self, name, text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…")
 
 
 @dataclass(frozen=True, slots=True)

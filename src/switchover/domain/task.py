@@ -16,6 +16,7 @@ from typing import NamedTuple, NewType, cast
 
 from switchover.domain.values import evolver, quick
 from switchover.errors import ErrorCode, ErrorType
+from switchover.redaction import without_secrets
 
 PlanId = NewType("PlanId", int)
 TenantId = NewType("TenantId", str)
@@ -214,6 +215,10 @@ class FailureInfo:
     timestamp: datetime
     failed_at: FailurePoint | None = None
     retryable: bool = False
+
+    def __post_init__(self) -> None:
+        # Kept with the task for ever, and shown to every reader: steps of others may say anything.
+        object.__setattr__(self, "message", without_secrets(self.message))
 
     def to_dict(self) -> dict[str, object]:
         """The wire form, in camelCase."""

@@ -9,11 +9,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, cast
 
-from switchover.domain.addresses import without_credentials
 from switchover.domain.plan import HealthSettings, OnConflict, OnFailure, PlanAggregate, PlanRules
 from switchover.domain.task import PlanId, StageMark, TaskAggregate, TaskKey, TenantId, wire_timestamp
 from switchover.domain.wire import camel_case
 from switchover.dto.results import PlanStatusInfo, TaskStatusInfo, Timestamps
+from switchover.redaction import without_credentials
 
 _HEALTH = {field.name: camel_case(field.name) for field in fields(HealthSettings)}
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from switchover.errors import ErrorCode
+from switchover.redaction import without_secrets
 
 
 class Severity(StrEnum):
@@ -37,6 +38,11 @@ class Finding:
     file: str | None = None
     line: int | None = None
     column: int | None = None
+
+    def __post_init__(self) -> None:
+        # A finding quotes what it is about, and that may be an address with a password.
+        for name in ("field", "message"):
+            object.__setattr__(self, name, without_secrets(getattr(self, name)))
 
     @property
     def is_error(self) -> bool:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from switchover.domain.wire import CONFIG_NAMES, ENDPOINT_NAMES, camel_case
 from switchover.dto.options import HealthOptions, PlanMetadata, PlanOptions, RetryOptions, RollbackOptions
 from switchover.errors import ErrorCode
+from switchover.redaction import without_secrets
 from switchover.stages.templates import nearest
 
 _LONGEST_SHOWN = 60
@@ -60,6 +61,7 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, str):
+        value = without_secrets(value)  # first: half an address does not show that it has a password
         text = value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + "…"
         return f"the text {text!r}"
     if isinstance(value, int) and value.bit_length() > _BITS_SHOWN:

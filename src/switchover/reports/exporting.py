@@ -16,7 +16,7 @@ from switchover.domain.task import StageMark, TaskAggregate, wire_timestamp
 from switchover.domain.wire import config_to_dict
 from switchover.dto import PlanStatusInfo, TaskStatusInfo
 from switchover.dto.details import rules_to_dict
-from switchover.reports.redaction import redacted
+from switchover.redaction import redacted
 
 if TYPE_CHECKING:
     from switchover.bootstrap import Executor

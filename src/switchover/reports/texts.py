@@ -3,6 +3,8 @@
 import re
 from datetime import datetime
 
+from switchover.redaction import without_secrets
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _MINUTE = 60
 _HOUR = 3600
@@ -11,8 +13,8 @@ _FIRM = 10
 
 
 def printable(text: str) -> str:
-    """Without anything that could move the cursor or hide text; line breaks become spaces."""
-    return _CONTROL.sub(" ", text)
+    """Without secrets, and without anything that could move the cursor or hide text; line breaks become spaces."""
+    return _CONTROL.sub(" ", without_secrets(text))
 
 
 def moment(value: datetime | None) -> str:

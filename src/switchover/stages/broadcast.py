@@ -4,10 +4,10 @@ import dataclasses
 
 import orjson
 
-from switchover.domain.addresses import without_credentials
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.task import wire_timestamp
 from switchover.errors import StepError
+from switchover.redaction import without_credentials
 from switchover.spi import StepServices, TargetProvider
 from switchover.stages.config_update import target_template
 from switchover.stages.failures import explained

@@ -14,11 +14,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
-from switchover.domain.addresses import host_and_port, without_credentials
+from switchover.domain.addresses import host_and_port
 from switchover.domain.durations import parse_duration
 from switchover.domain.plan import HealthSettings
 from switchover.domain.stage import StageStep, TaskStage
 from switchover.errors import ErrorCode, StageError
+from switchover.redaction import without_credentials
 from switchover.stages.broadcast import BroadcastStep
 from switchover.stages.config_update import ConfigUpdateStep, address_template, target_template
 from switchover.stages.health_check import EndpointInput, HealthCheckStep, compile_json_path, read_endpoint

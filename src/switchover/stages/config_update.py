@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from switchover.domain.addresses import without_credentials
 from switchover.domain.stage import Observation, TaskRuntimeContext
 from switchover.domain.task import TaskView, TenantDeployConfigSnapshot
 from switchover.errors import ErrorCode, ErrorType, StageError, StaleGenerationError, StepError
+from switchover.redaction import without_credentials
 from switchover.spi import ConfigTarget, StepServices, TargetProvider
 from switchover.stages.failures import explained
 from switchover.stages.templates import JsonTemplate, Template, TemplateScope, compile_template

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 
 import orjson
 
-from switchover.domain.addresses import host_and_port, without_credentials
+from switchover.domain.addresses import host_and_port
 from switchover.domain.durations import format_duration, parse_duration
 from switchover.domain.plan import HealthSettings
 from switchover.domain.policies import HealthCheckPolicy
@@ -24,6 +24,7 @@ from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.task import NetworkEndpointSnapshot
 from switchover.domain.wire import ENDPOINT_NAMES, endpoint_from_dict
 from switchover.errors import ErrorCode, ErrorType, HealthCheckError, StageError, StepError
+from switchover.redaction import without_credentials
 from switchover.spi import StepServices
 from switchover.stages.failures import again, explained, place
 from switchover.stages.templates import Template, TemplateScope, compile_template, nearest

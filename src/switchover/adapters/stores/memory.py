@@ -268,7 +268,7 @@ class MemoryExecutionStore(ExecutionStore):
             raise StoreConflictError(message)
         if new.idempotency_key is not None:
             if new.idempotency_key in self._data.idempotency:
-                message = f"the idempotency key {new.idempotency_key!r} was used before; read the plan that it created"
+                message = "the idempotency key was used before; read the plan that it created"
                 raise StoreConflictError(message)
             undo.put(
                 self._data.idempotency, new.idempotency_key, KnownCreation(plan_id, new.content_digest, new.findings)

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import aiohttp
 from yarl import URL
 
-from switchover.domain.addresses import without_credentials
 from switchover.errors import ErrorCode, ErrorType, StaleGenerationError, TargetError
+from switchover.redaction import without_credentials
 from switchover.spi import HeldValue
 
 GENERATION_HEADER = "Switchover-Generation"

@@ -8,8 +8,8 @@ is made when its scheme is first asked for, so that a driver that nobody needs i
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from switchover.domain.addresses import without_credentials
 from switchover.errors import ErrorCode, StageError
+from switchover.redaction import without_credentials
 from switchover.spi import BroadcastTarget, ConfigTarget
 
 

@@ -36,8 +36,9 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from switchover.domain.addresses import AllowList, without_credentials
+from switchover.domain.addresses import AllowList
 from switchover.errors import ErrorCode, ErrorType, StageError, StaleGenerationError, TargetError
+from switchover.redaction import without_credentials
 from switchover.spi import HeldValue
 
 CONNECTION_LIMIT = 64

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from switchover.errors import ExecutorError, StorageError, StoreConflictError, UnreachableError
 from switchover.interfaces.cli.exit_codes import ExitCode
+from switchover.redaction import without_secrets
 from switchover.reports.texts import printable
 
 DEBUG_VARIABLE = "SWITCHOVER_DEBUG"
@@ -46,7 +47,7 @@ def guarded(work: Callable[[], ExitCode]) -> ExitCode:
         raise
     except BaseException as error:  # noqa: BLE001  # the last resort
         if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
-            traceback.print_exception(error)
+            print(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr, end="")
         return _report(error)
     return code
 

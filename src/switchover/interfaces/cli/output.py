@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from switchover.redaction import redacted
 from switchover.reports.texts import printable
 
 if TYPE_CHECKING:
@@ -60,25 +61,26 @@ def style_of(status: str | None) -> str:
     return _STYLES.get(status or "", "")
 
 
-def write_json(value: object) -> None:
-    """One document."""
+def _json(value: object, *, pretty: bool = False) -> str:
     import orjson
 
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    layout = orjson.OPT_INDENT_2 if pretty else 0
+    return redacted(orjson.dumps(value, option=layout | orjson.OPT_NON_STR_KEYS)).decode()
+
+
+def write_json(value: object) -> None:
+    """One document."""
+    sys.stdout.write(_json(value, pretty=True) + "\n")
     sys.stdout.flush()
 
 
 def write_line(value: object) -> None:
     """One object on one line."""
-    import orjson
-
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    sys.stdout.write(_json(value) + "\n")
 
 
 async def write_all(items: AsyncIterator[object], output: Format) -> int:
     """A list that may be long, written as it comes; gives its length."""
-    import orjson
-
     number = 0
     if output is Format.JSONL:
         async for item in items:
@@ -89,7 +91,7 @@ async def write_all(items: AsyncIterator[object], output: Format) -> int:
         async for item in items:
             sys.stdout.write("\n" if not number else ",\n")
             number += 1
-            sys.stdout.write(orjson.dumps(item, option=orjson.OPT_NON_STR_KEYS).decode())
+            sys.stdout.write(_json(item))
         sys.stdout.write("\n]\n" if number else "]\n")
     sys.stdout.flush()
     return number

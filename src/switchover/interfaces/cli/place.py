@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
+from switchover.redaction import without_credentials, without_password
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -87,7 +88,7 @@ class Place:
     @property
     def name(self) -> str:
         """What answers, as it may be shown: the server's URL, or the store's."""
-        return self.served or _typed("--store", self.url)
+        return _typed("--server", self.served) if self.served else _typed("--store", self.url)
 
     def only_here(self, verb: str) -> None:
         """
@@ -193,7 +194,7 @@ class Place:
         from switchover.client import connect
 
         if not served.startswith(("http://", "https://")):
-            message = f"--server {served}: write http://HOST:PORT or https://HOST"
+            message = f"--server {without_credentials(served)}: write http://HOST:PORT or https://HOST"
             raise CommandError(message, ExitCode.USAGE)
         async with connect(served, token=os.environ.get(TOKEN_VARIABLE) or None) as client:
             yield client
@@ -246,11 +247,13 @@ class Place:
 
 def _typed(option: str, value: str) -> str:
     """As it may stand in a command that people see; whoever types it gives the password in another way."""
-    if option != "--store":
-        return value
-    from switchover.domain.addresses import without_password
-
-    return without_password(value)
+    match option:
+        case "--store":
+            return without_password(value)
+        case "--server":
+            return without_credentials(value)
+        case _:
+            return value
 
 
 def _wrong_setting(error: "ErrorDetails") -> str:

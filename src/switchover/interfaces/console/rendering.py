@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from switchover.interfaces.console.wording import FILTERS
+from switchover.redaction import without_secrets
 
 _STATIC = files("switchover.interfaces.console") / "static"
 _TYPES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -32,6 +33,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=_shown,
         )
         # Jinja types its filters as those that it brings along.
         cast("dict[str, object]", self._environment.filters).update(FILTERS)
@@ -44,6 +46,11 @@ class Renderer:
         """A page; it is never kept by a cache."""
         text = self._environment.get_template(template).render({**self._always, **values})
         return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def _shown(value: object) -> object:
+    """What stands on a page has no secrets, wherever it comes from; our own markup is left as it is."""
+    return without_secrets(value) if type(value) is str else value
 
 
 def static_file(name: str) -> Response | None:

@@ -12,6 +12,7 @@ from switchover.domain.plan import PlanAggregate, PlanStatus
 from switchover.domain.task import TaskAggregate, TaskStatus, wire_timestamp
 from switchover.interfaces.console.board import BoardRow
 from switchover.interfaces.console.shapes import IN_PROGRESS_ORDER, PLAN_LOOKS, TASK_LOOKS, Look, stage_looks
+from switchover.redaction import without_secrets
 from switchover.reports.texts import elapsed, moment
 
 _SCALE = 1_000
@@ -118,7 +119,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def code(text: str) -> Markup:
     """What stands between backticks is typed."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(without_secrets(text)))))  # noqa: S704  # escaped before
 
 
 def clock(at: datetime) -> str:

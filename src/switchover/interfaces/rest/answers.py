@@ -8,7 +8,7 @@ import orjson
 from fastapi import Request
 from starlette.responses import Response
 
-from switchover.reports.redaction import redacted
+from switchover.redaction import redacted
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

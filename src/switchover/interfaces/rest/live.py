@@ -20,7 +20,7 @@ from switchover.bootstrap import Executor
 from switchover.domain.events import Event
 from switchover.domain.task import PlanId, TaskKey
 from switchover.errors import StorageError
-from switchover.reports.redaction import redacted
+from switchover.redaction import redacted
 
 _AT_HAND = 4_096
 _PAGE = 500

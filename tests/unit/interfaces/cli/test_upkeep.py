@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from switchover.reports import checkup
-from switchover.reports.redaction import redacted
 from tests.unit.interfaces.cli.conftest import Call, Files
 
 
@@ -43,22 +42,6 @@ def test_a_file_is_written_whole_or_not_at_all(ran: Call, tmp_path: Path) -> Non
     assert not list(tmp_path.glob(".*part"))
 
 
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("redis://user:secret@host:6379/0", "redis://user:***@host:6379/0"),
-        ("redis://:secret@host/0", "redis://:***@host/0"),
-        ("https://u:p%40ss@host/x and http://a:b@c", "https://u:***@host/x and http://a:***@c"),
-        ("redis://u:p@ss@host/0", "redis://u:***@host/0"),
-        ("http://host:8080/a@b", "http://host:8080/a@b"),
-        ("http://user@host/", "http://user@host/"),
-        ('{"a":"redis://h:1","b":"x@y"}', '{"a":"redis://h:1","b":"x@y"}'),
-    ],
-)
-def test_passwords_in_urls_are_taken_out(text: str, clean: str) -> None:
-    assert redacted(text.encode()).decode() == clean
-
-
 def test_an_export_holds_no_password(call: Call, files: Files) -> None:
     file = files.plan("acme")
     document = json.loads(file.read_text())
@@ -67,7 +50,7 @@ def test_an_export_holds_no_password(call: Call, files: Files) -> None:
     call("run", "plan.json")
     text = call("export", "100").output
     assert "hunter2" not in text
-    assert "redis://app:***@10.0.0.1/0" in text
+    assert "redis://10.0.0.1/0" in text
 
 
 # --- doctor --------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_the_view_says_what_matters(width: int) -> None:
     assert "24 of 40 done, 2 failed, 1 rolled back, 3 running, 1 paused, 9 waiting" in words
     assert "3.2/s, about 4.0 s left" in words
     assert re.search(r"FAILED\s+tenant-1\s+media: HEALTH_CHECK_FAILED: 2 of 2", text)
-    assert re.search(r"RUNNING\s+tenant-3\s+media 1/3 for \d+ s", text)
+    assert re.search(r"RUNNING\s+tenant-3\s+media 1/3 for (\d+ min )?\d+ s", text)
     assert re.search(r"PAUSED\s+tenant-6\s+before media 1/3", text)
     assert "67 % settled" in words
 

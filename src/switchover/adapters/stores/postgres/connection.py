@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from switchover.adapters.stores.postgres.refusals import Refusal, refusal_of
 from switchover.adapters.stores.postgres.sql import BROKEN, Connection, Pool, connect, create_pool, pg
-from switchover.domain.addresses import without_password
 from switchover.errors import StorageError, StoreConflictError, StoreUnavailableError, StoreUnusableError
+from switchover.redaction import without_password
 
 CONNECT_SECONDS: Final = 10.0
 _STATEMENTS: Final = 200

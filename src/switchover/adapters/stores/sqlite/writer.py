@@ -181,7 +181,7 @@ class BatchWriter:
             statement = "INSERT INTO idempotency VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
             values = (new.idempotency_key, plan_id, new.content_digest, new.findings)
             if not connection.execute(statement, values).rowcount:
-                message = f"the idempotency key {new.idempotency_key!r} was used before; read the plan that it created"
+                message = "the idempotency key was used before; read the plan that it created"
                 raise StoreConflictError(message)
         last_arrival = 0
         chunk: list[NewTask] = []

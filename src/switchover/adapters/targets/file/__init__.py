@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from switchover.adapters.targets.file.storage import KeyDirectory, Kind, MapFile, Operation, Outcome, Place
-from switchover.domain.addresses import without_credentials
 from switchover.errors import ErrorCode, StageError, StepError
+from switchover.redaction import without_credentials
 from switchover.spi import BroadcastTarget, HeldValue
 
 __all__ = ["FileTarget", "FileTargets"]
