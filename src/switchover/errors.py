@@ -37,6 +37,9 @@ from enum import StrEnum
 
 from switchover.redaction import without_secrets
 
+_LONGEST_TEXT = 4_000
+"""Characters of an error: enough for every message of this package, and no page of somebody's server."""
+
 
 class ErrorCode(StrEnum):
     """Stable names of refusals and failures: what REST, the command line and ``FailureInfo`` carry."""
@@ -329,3 +332,21 @@ class StoreUnusableError(StorageError):
     """The place is no store that this program can use; waiting does not help, a person must act."""
 
     code = ErrorCode.STORE_UNUSABLE
+
+
+def text_of(error: BaseException, *, named: bool = True) -> str:
+    """
+    What an error says, as text that any store can keep: a stranger's class may make anything of it, or raise.
+
+    Args:
+        named: With the name of its class.
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # the error is told by its name then
+        text = ""
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]} ... ({len(text)} characters)"
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return (f"{name}: {text}" if named else text) if text else name

@@ -14,10 +14,11 @@ A store keeps the truth; memory is a cache of it. Whoever writes one inherits th
 """
 
 from abc import ABC, abstractmethod
+from asyncio import CancelledError
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from switchover.domain.access import AccessToken, LoginSession
 from switchover.domain.audit import AuditEntry, AuditFilter, AuditRecord
@@ -36,6 +37,9 @@ from switchover.domain.task import (
 )
 from switchover.domain.values import new_list, quick
 from switchover.errors import StageError
+
+FOREIGN: Final = (Exception, CancelledError)
+"""What a stranger's function may raise where it is called and not awaited: nobody can have cancelled it there."""
 
 
 class Clock(Protocol):

@@ -98,6 +98,8 @@ class Script:
         """The generation that the targets of a tenant hold."""
         self.inside: Counter[Place] = Counter()
         self.most_inside = 0
+        self.poison = ""
+        """The tenant for whom the factory raises what nobody foresees."""
         self._gates: dict[Place, asyncio.Event] = {}
         self._faults: dict[Place, _Fault] = {}
         self._watchers: list[asyncio.Future[None]] = []
@@ -143,6 +145,8 @@ class Script:
 
     def factory(self, config: Any) -> Sequence[TaskStage]:
         """Give ``open_executor`` this as its ``stage_factory``."""
+        if config.tenant_id == self.poison:
+            raise asyncio.CancelledError
         names = self.stages_of.get(config.tenant_id, self.stages)
         return [CompositeServiceStage(name, [_ScriptedStep(self)]) for name in names]
 

@@ -24,9 +24,9 @@ from switchover.domain.task import (
 from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.engine.state_manager import TaskEdit, TaskStateManager
-from switchover.errors import ErrorCode, ErrorType
+from switchover.errors import ErrorCode, ErrorType, text_of
 from switchover.logs import get_log
-from switchover.spi import RecordLastKnownGood
+from switchover.spi import FOREIGN, RecordLastKnownGood
 
 _log = get_log("switchover.boundaries")
 
@@ -102,6 +102,24 @@ class Boundaries:
         durable = self._decide(plan, record, begin, otherwise=self._begin)
         return None if refused else durable
 
+    def start_failed(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> asyncio.Future[None]:
+        """
+        The start met what nobody foresaw: the run begins, and what would have been its first stage says so.
+
+        No policy is asked about a stage.
+
+        Raises:
+            Exception: ``error``, when the run cannot even begin.
+        """
+
+        def fail(edit: TaskEdit) -> None:
+            if not self._begin(edit):
+                raise error
+            if edit.task.status is TaskStatus.RUNNING:
+                self._fail(edit, _defect(edit, error))
+
+        return self._change(plan, record, fail)
+
     def _begin(self, edit: TaskEdit) -> bool:
         task = edit.task
         data: Mapping[str, object] = NO_DATA
@@ -141,7 +159,7 @@ class Boundaries:
         edit = change.task(record)
         try:
             decide(edit)
-        except Exception as error:  # noqa: BLE001  # it becomes the task's failure
+        except FOREIGN as error:  # it becomes the task's failure
             _log.exception("a policy raised", task_id=record.task.task_id)
             edit.abandon()
             change = self._manager.change(plan)
@@ -150,7 +168,7 @@ class Boundaries:
                 otherwise(edit)
                 if edit.task.status is TaskStatus.RUNNING:
                     self._fail(edit, _policy_failure(edit, error))
-            except Exception:
+            except FOREIGN:
                 edit.abandon()
                 if record.task.status.holds_slot:
                     raise  # no request began this: the run fails
@@ -211,7 +229,7 @@ class Boundaries:
 
         return self._change(plan, record, fail)
 
-    def run_failed(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> asyncio.Future[None]:
+    def run_failed(self, plan: PlanRecord, record: TaskRecord, error: BaseException) -> asyncio.Future[None]:
         """
         The run met what nobody foresaw: the stage that it stands in failed, and says so.
 
@@ -224,8 +242,8 @@ class Boundaries:
         failure = FailureInfo(
             error_code=ErrorCode.INTERNAL_ERROR,
             error_type=ErrorType.SYSTEM_ERROR,
-            message=f"tenant {record.tenant_id}, stage {stage}: a defect of this program ended the run: {error!r}; "
-            "report it with the log, and retry",
+            message=f"tenant {record.tenant_id}, stage {stage}: a defect of this program ended the run: "
+            f"{text_of(error)}; report it with the log, and retry",
             timestamp=self._manager.clock.now(),
             failed_at=FailurePoint(stage=stage),
             retryable=True,
@@ -384,7 +402,7 @@ class Boundaries:
     def _may_roll_back(self, edit: TaskEdit) -> bool:
         try:
             return edit.begin_run(TaskStatus.ROLLING_BACK) is _DONE
-        except Exception:  # noqa: BLE001  # recorded here: the run ends as it would have ended without the request
+        except FOREIGN:  # recorded here: the run ends as it would have ended without the request
             _log.exception("the rollback policy raised; the rollback is refused", task_id=edit.task.task_id)
             return False
 
@@ -441,11 +459,23 @@ def _not_restored(edit: TaskEdit) -> FailureInfo:
     )
 
 
-def _policy_failure(edit: TaskEdit, error: Exception) -> FailureInfo:
+def _defect(edit: TaskEdit, error: Exception) -> FailureInfo:
     return FailureInfo(
         error_code=ErrorCode.INTERNAL_ERROR,
         error_type=ErrorType.SYSTEM_ERROR,
-        message=f"tenant {edit.task.tenant_id}: a policy raised {error!r} at a stage boundary; correct it and retry",
+        message=f"tenant {edit.task.tenant_id}: a defect of this program ended the start: {text_of(error)}; report it "
+        "with the log, and retry",
+        timestamp=edit.change.now,
+        retryable=True,
+    )
+
+
+def _policy_failure(edit: TaskEdit, error: BaseException) -> FailureInfo:
+    return FailureInfo(
+        error_code=ErrorCode.INTERNAL_ERROR,
+        error_type=ErrorType.SYSTEM_ERROR,
+        message=f"tenant {edit.task.tenant_id}: a policy raised {text_of(error)} at a stage boundary; "
+        "correct it and retry",
         timestamp=edit.change.now,
         retryable=True,
     )

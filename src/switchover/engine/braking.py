@@ -12,9 +12,9 @@ from switchover.engine.orchestrator import PlanOrchestrator, Reply
 from switchover.engine.outcomes import OperationOutcome, TaskReference, refused
 from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
-from switchover.errors import ErrorCode, ExecutorError
+from switchover.errors import ErrorCode, ExecutorError, StageError, text_of
 from switchover.logs import get_log
-from switchover.spi import Change, Hold, LiftGeneration, SetHold, SetLine, StepServices, StopLine
+from switchover.spi import FOREIGN, Change, Hold, LiftGeneration, SetHold, SetLine, StepServices, StopLine
 
 _log = get_log("switchover.brakes")
 
@@ -180,9 +180,11 @@ class BrakeService:
                 return
             try:
                 held = await self._held_generation(plan, record)
-            except ExecutorError as error:
-                message = f"tenant {record.tenant_id}: a target cannot be asked for its generation: {error.message}"
-                outcome.refused.append((reference, self._failure(error.code, message)))
+            except Exception as error:  # noqa: BLE001  # stages belong to users: whatever they raise refuses
+                code = error.code if isinstance(error, ExecutorError) else ErrorCode.STEP_FAILED
+                text = error.message if isinstance(error, ExecutorError) else text_of(error)
+                message = f"tenant {record.tenant_id}: a target cannot be asked for its generation: {text}"
+                outcome.refused.append((reference, self._failure(code, message)))
                 return
             if work_of(record) is not None:  # it started while the targets were asked
                 message = f"task {key.task_id} of tenant {record.tenant_id} has just started; pause it, then adopt"
@@ -198,7 +200,12 @@ class BrakeService:
 
     async def _held_generation(self, plan: PlanRecord, record: TaskRecord) -> int:
         highest = 0
-        for stage in self.stages(plan, record):
+        try:
+            stages = tuple(self.stages(plan, record))
+        except FOREIGN as error:
+            message = f"the stages cannot be made: {text_of(error)}"
+            raise StageError(message, code=ErrorCode.INVALID_STAGES) from error
+        for stage in stages:
             for step in stage.steps:
                 if isinstance(step, GenerationSource):
                     highest = max(highest, await step.held_generation(record.config, self.services))

@@ -9,6 +9,7 @@ and when a rollback begins, and kept on PAUSED and FAILED. Source: behaviour, se
 from switchover.domain.policies import CheckpointPolicy
 from switchover.domain.task import StageMark, TaskView
 from switchover.logs import get_log
+from switchover.spi import FOREIGN
 
 _log = get_log("switchover.checkpoints")
 
@@ -28,7 +29,7 @@ class CheckpointService:
         """Whether the stage that has just succeeded need not be repeated by a retry; a policy that raises says no."""
         try:
             return self._policy.should_checkpoint_after_stage(task, task.stage_names[index])
-        except Exception:  # noqa: BLE001  # a success is not turned into a failure by what follows it (lesson 42)
+        except FOREIGN:  # a success is not turned into a failure by what follows it (lesson 42)
             _log.exception("the checkpoint policy raised; a retry repeats the stage", task_id=task.task_id)
             return False
 
@@ -36,7 +37,7 @@ class CheckpointService:
         """Whether a retry from the checkpoint may use it at all; a policy that raises says no."""
         try:
             return self._policy.restore_on_retry()
-        except Exception:  # noqa: BLE001  # recorded here, and every stage is run again
+        except FOREIGN:  # recorded here, and every stage is run again
             _log.exception("the checkpoint policy raised; the retry runs every stage")
             return False
 

@@ -229,7 +229,7 @@ class Driver:
     def _again(self, plan: PlanRecord, record: TaskRecord) -> asyncio.Future[None]:
         return self._boundaries.recover(plan, record, pause=False)
 
-    def _defect_in_run(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> None:
+    def _defect_in_run(self, plan: PlanRecord, record: TaskRecord, error: BaseException) -> None:
         self.scheduler.fail_run(plan, record, error)
 
     def _defect(self, error: Exception) -> None:

@@ -23,9 +23,9 @@ from switchover.engine.failures import StepTimeoutError, failure_of
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
-from switchover.errors import ErrorCode, ErrorType, StageAdriftError, StageError, StorageError
+from switchover.errors import ErrorCode, ErrorType, StageAdriftError, StageError, StorageError, text_of
 from switchover.logs import get_log
-from switchover.spi import Clock, Entry, ExecutionStore, KeepPreImage, StepServices
+from switchover.spi import FOREIGN, Clock, Entry, ExecutionStore, KeepPreImage, StepServices
 
 _log = get_log("switchover.task")
 
@@ -174,7 +174,7 @@ class TaskExecutor:
     deadlines: DeadlineScheduler
     step_timeout_seconds: float
     clock: Clock
-    on_defect: Callable[[PlanRecord, TaskRecord, Exception], None]
+    on_defect: Callable[[PlanRecord, TaskRecord, BaseException], None]
     delegate: Delegate | None = None
     next_work: Callable[[TaskRecord], Work | None] = work_of
     stopping: bool = False
@@ -186,7 +186,6 @@ class TaskExecutor:
         Stages that cannot be made, or are not those that were recorded, do not stop the start: the first stage then
         fails and says why, so that the reason is durable and visible like any other.
         """
-        record.stages = self._make_stages(plan, record)
         task = record.task
         record.runtime = TaskRuntimeContext(
             plan_id=task.key.plan_id,
@@ -203,6 +202,7 @@ class TaskExecutor:
             health=plan.plan.rules.health,
             services=self.services,
         )
+        record.stages = self._make_stages(plan, record)
 
     def run(
         self, plan: PlanRecord, record: TaskRecord, number: int, started: asyncio.Future[None]
@@ -222,15 +222,17 @@ class TaskExecutor:
     def _make_stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
         try:
             stages = tuple(self.stages(plan, record))
-        except Exception as error:  # noqa: BLE001  # a user's factory may raise anything
-            _log.warning("the stages cannot be made", task_id=record.task.task_id, error=repr(error))
-            return _Broken.all(record, f"the stages cannot be made: {error!r}")
-        names = tuple(stage.name for stage in stages)
-        if names != record.task.stage_names:
+            names = tuple(stage.name for stage in stages)
+            known = names == record.task.stage_names
+        except FOREIGN as error:  # a user's factory may raise anything
+            text = text_of(error)
+            _log.warning("the stages cannot be made", task_id=record.task.task_id, error=text)
+            return _Broken.all(record, f"the stages cannot be made: {text}")
+        if not known:
             recorded = ", ".join(record.task.stage_names)
             return _Broken.all(
                 record,
-                f"the stages are now {', '.join(names) or 'none'}, but the task was created with {recorded}; "
+                f"the stages are now {', '.join(map(str, names)) or 'none'}, but the task was created with {recorded}; "
                 "start the process with the catalogue or stage factory that the plan was created with, and retry",
             )
         return stages
@@ -239,6 +241,9 @@ class TaskExecutor:
         """The step's own deadline, or the one of the settings."""
         own = getattr(step, "deadline_seconds", None)
         return self.step_timeout_seconds if own is None else float(own(context))
+
+
+_ENDS_A_RUN = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 
 async def _not_running(step: StageStep) -> None:
@@ -306,7 +311,9 @@ class _Run:
                         work = self._next()
         except StorageError as error:
             _log.warning("a run ends here, the store has it as it was", task_id=record.task.task_id, error=str(error))
-        except Exception as error:  # noqa: BLE001  # recorded here, and the task's failure
+        except _ENDS_A_RUN:
+            raise
+        except BaseException as error:  # noqa: BLE001  # recorded here, and the task's failure
             _log.exception("a run met what it does not foresee", task_id=record.task.task_id)
             if record.run == self._number:
                 executor.on_defect(self._plan, record, error)

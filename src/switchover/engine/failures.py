@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from switchover.domain.task import FailureInfo, FailurePoint, TaskView
-from switchover.errors import ErrorCode, ErrorType, ExecutorError, StepError
+from switchover.errors import ErrorCode, ErrorType, ExecutorError, StepError, text_of
 
 
 class StepTimeoutError(StepError):
@@ -19,7 +19,7 @@ def failure_of(error: BaseException, *, task: TaskView, stage: str, step: str | 
     Errors of this package say themselves what they are; of others the kind is guessed from the exception's class.
     """
     place = f"tenant {task.tenant_id}, stage {stage}" + (f", step {step}" if step else "")
-    text = str(error) or type(error).__name__
+    text = text_of(error, named=False)
     if isinstance(error, StepError):
         code, kind, retryable = error.code, error.error_type, error.retryable
     elif isinstance(error, ExecutorError):
@@ -30,8 +30,7 @@ def failure_of(error: BaseException, *, task: TaskView, stage: str, step: str | 
         code, kind, retryable = ErrorCode.STEP_FAILED, ErrorType.NETWORK_ERROR, True
     else:
         code, kind, retryable = ErrorCode.STEP_FAILED, ErrorType.UNKNOWN_ERROR, True
-        text = f"{type(error).__name__}: {text}"
-    text = text.encode("utf-8", "backslashreplace").decode()  # no store could keep a lone surrogate
+        text = text_of(error)
     message = text if text.startswith(place) or f"tenant {task.tenant_id}" in text else f"{place}: {text}"
     return FailureInfo(
         error_code=code,

@@ -34,8 +34,8 @@ from switchover.engine.scheduler import TaskScheduler
 from switchover.engine.state_manager import Change, TaskStateManager
 from switchover.errors import ErrorCode
 from switchover.logs import get_log
+from switchover.spi import FOREIGN, Clock, Entry, ExecutionStore, NewPlan, TenantRecord
 from switchover.spi import Change as StoreChange
-from switchover.spi import Clock, Entry, ExecutionStore, NewPlan, TenantRecord
 
 _log = get_log("switchover.orchestrator")
 
@@ -470,7 +470,7 @@ class PlanOrchestrator:
         try:
             seconds = self.retry_delay_seconds(task)
             return now + timedelta(seconds=seconds) if seconds > 0 else None
-        except Exception:  # noqa: BLE001  # recorded here; the retry is accepted, so it must not be lost
+        except FOREIGN:  # recorded here; the retry is accepted, so it must not be lost
             _log.exception("the retry policy raised; the retry is not delayed", task_id=task.task_id)
             return None
 
@@ -523,7 +523,7 @@ def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:
     """A policy that raises refuses."""
     try:
         return policy(task)
-    except Exception:  # noqa: BLE001  # a policy may raise anything
+    except FOREIGN:  # a policy may raise anything
         _log.exception("a policy raised; the request is refused", task_id=task.task_id)
         return False
 

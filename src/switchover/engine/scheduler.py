@@ -276,7 +276,11 @@ class TaskScheduler:
     def _start(self, plan: PlanRecord, record: TaskRecord) -> None:
         self._waited_until.pop(record.task.key, None)
         self._executor.prepare(plan, record)
-        started = self._boundaries.start(plan, record)
+        try:
+            started = self._boundaries.start(plan, record)
+        except Exception as error:  # noqa: BLE001  # recorded here, and the task's failure
+            _log.exception("a start met what it does not foresee", task_id=record.task.task_id)
+            started = self._boundaries.start_failed(plan, record, error)
         if started is not None:
             self.launch(plan, record, started)
 
@@ -285,7 +289,7 @@ class TaskScheduler:
         record.run += 1
         self._launch(record.task.key, self._executor.run(plan, record, record.run, started))
 
-    def fail_run(self, plan: PlanRecord, record: TaskRecord, error: Exception) -> None:
+    def fail_run(self, plan: PlanRecord, record: TaskRecord, error: BaseException) -> None:
         """The stage that a run stands in fails with a defect: a task must not stay RUNNING that nobody runs."""
         try:
             durable = self._boundaries.run_failed(plan, record, error)

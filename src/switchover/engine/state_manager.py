@@ -35,6 +35,7 @@ from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, TransitionError
 from switchover.logs import get_log
 from switchover.spi import (
+    FOREIGN,
     AcquireLock,
     BeginRun,
     Clock,
@@ -443,5 +444,5 @@ def _shielded(watch: Callable[..., None], *args: object) -> None:
     """An instrumentation that raises harms nobody."""
     try:
         watch(*args)
-    except Exception:  # noqa: BLE001  # recorded below
+    except FOREIGN:  # recorded below
         _log.exception("a transition instrumentation raised; it is ignored")

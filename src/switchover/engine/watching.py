@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from switchover.spi import CommitObserver, Entry
+from switchover.spi import FOREIGN, CommitObserver, Entry
 
 _log = structlog.get_logger("switchover.watching")
 
@@ -25,7 +25,7 @@ class _Shield:
         for number, observer in enumerate(self._observers):
             try:
                 observer.committed(entries, seconds)
-            except Exception:  # noqa: BLE001  # whatever it is, it is the observer's, and logged here
+            except FOREIGN:  # whatever it is, it is the observer's, and logged here
                 if number not in self._complained:
                     self._complained.add(number)
                     _log.exception(

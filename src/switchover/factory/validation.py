@@ -21,12 +21,12 @@ from switchover.domain.task import LARGEST_ID, TenantDeployConfigSnapshot, Tenan
 from switchover.domain.wire import CONFIG_NAMES
 from switchover.dto import Finding, Severity, TenantDeployConfig
 from switchover.dto.options import PlanOptions
-from switchover.errors import ErrorCode
+from switchover.errors import ErrorCode, text_of
 from switchover.factory.endpoints import EndpointJudge
 from switchover.factory.explaining import ENDPOINTS, REQUIRED, SOURCE, printable, shown
 from switchover.factory.health import health_problems
 from switchover.factory.reading import EVERYTHING, MAX_SHOWN_ID, Draft
-from switchover.spi import TenantRecord
+from switchover.spi import FOREIGN, TenantRecord
 
 StageFactory = Callable[[TenantDeployConfig], Sequence[TaskStage]]
 """Gives the stages of one tenant, where no catalogue does."""
@@ -178,7 +178,7 @@ class _StageJudge:
         """The names of the tenant's stages, and what is wrong with them."""
         try:
             made = tuple(cast("Sequence[object]", self._factory(config)))  # what it promised is not what it gave
-        except Exception as error:  # noqa: BLE001  # users write stage factories
+        except FOREIGN as error:  # users write stage factories
             return (), _raised(error)
         if self._good and len(made) == len(self._good) and all(map(is_, made, self._good)):
             return self._names, None
@@ -191,7 +191,7 @@ class _StageJudge:
 def _names_of_stages(made: tuple[object, ...]) -> tuple[tuple[str, ...], str | None]:
     try:
         given = [stage.name for stage in made if isinstance(stage, TaskStage)]
-    except Exception as error:  # noqa: BLE001  # users write stage factories
+    except FOREIGN as error:  # users write stage factories
         return (), _raised(error)
     if not made:
         return (), "the stage factory gave no stage"
@@ -204,8 +204,8 @@ def _names_of_stages(made: tuple[object, ...]) -> tuple[tuple[str, ...], str | N
     return names, None
 
 
-def _raised(error: Exception) -> str:
-    return f"the stage factory raised {type(error).__name__}: {str(error)[:300]}"
+def _raised(error: BaseException) -> str:
+    return f"the stage factory raised {text_of(error)[:300]}"
 
 
 # --- every config --------------------------------------------------------------------------------------------------

@@ -209,8 +209,9 @@ class _Compiler:
         self._text(members, path, "field", address_template)
         if "value" in members:
             self._try(f"{path}.value", JsonTemplate.compile, members["value"])
-        if len(self._findings) > before or not {"target", "key", "value"} <= members.keys():
-            return None
+        blank = _is_blank(members.get("target")) or _is_blank(members.get("key")) or "value" not in members
+        if len(self._findings) > before or blank:
+            return None  # what is blank was found before
         step = ConfigUpdateStep(
             target=str(members["target"]),
             key=str(members["key"]),
@@ -234,7 +235,7 @@ class _Compiler:
             self._find(f"{path}.channel", ErrorCode.MISSING_FIELD, "Redis publishes to a channel; name it")
         message = members.get("message")
         self._try(f"{path}.message", compile_template if isinstance(message, str) else JsonTemplate.compile, message)
-        if len(self._findings) > before or "target" not in members:
+        if len(self._findings) > before or _is_blank(members.get("target")):
             return None
         step = BroadcastStep(
             target=str(members["target"]),
