@@ -1,6 +1,7 @@
 """Schemas of one's own in the PostgreSQL server of the test process."""
 
 from itertools import count
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -21,3 +22,11 @@ async def run_sql(url: str, statement: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in await connection.fetch(statement)]
     finally:
         await connection.close()
+
+
+def through(url: str, port: int) -> str:
+    """The same database, by way of a proxy on this port; without TLS, which nobody asks for."""
+    parts = urlsplit(url)
+    netloc = f"{parts.username}@127.0.0.1:{port}"
+    query = "&".join(part for part in (parts.query, "sslmode=disable") if part)
+    return parts._replace(netloc=netloc, query=query).geturl()

@@ -1,89 +1,59 @@
-"""
-Who may commit: a session that holds an advisory lock, and the epoch that every commit checks.
-
-All commits go through the session that holds the lock. When its connection ends, the server gives the lock to whoever
-asks next, after what was under way in the session came to its end. The holder may come back with a new connection as
-long as nobody else drove meanwhile, which the epoch tells; so a restart of the server interrupts, and ends nothing.
-"""
+"""The connections of the process that drives: one for its commits, and one that says that it lives (see ``lease``)."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from switchover.adapters.stores.postgres.bulk import storable_text
+from switchover.adapters.stores.postgres import lease as rows
 from switchover.adapters.stores.postgres.connection import Server
 from switchover.adapters.stores.postgres.sql import BROKEN, Connection
-from switchover.errors import StoreConflictError, StoreUnavailableError, StoreUnusableError
+from switchover.errors import StorageError, StoreConflictError
 from switchover.spi import DriverLease
-
-_KEY: Final = "(1400328054::bigint << 32 | 'driver'::regclass::oid::bigint)"
-"""``SwOv``, and which of the stores in the database."""
-
-HOLDER: Final = """
-SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 1400328054
-    AND objid = 'driver'::regclass::oid AND objsubid = 1
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
-"""The server's process that holds the lock. Only looked for: to try the lock would keep others from it meanwhile."""
-
-_TUNE: Final = """
-SELECT set_config(name, wanted, false) FROM (VALUES
-    ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
-    ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0')
-) AS v (name, wanted) WHERE name IN (SELECT s.name FROM pg_settings AS s)
-"""
-"""A holder whose machine is gone is noticed within seconds; one that only waits for work is left alone."""
-
-_RAISE: Final = """
-INSERT INTO driver VALUES (1, 1, $1, $2)
-ON CONFLICT (one) DO UPDATE SET epoch = driver.epoch + 1, owner = excluded.owner, since = excluded.since
-RETURNING epoch
-"""
 
 _CLOSE_SECONDS: Final = 5.0
 
 
 class DriverSession:
-    """The session of the process that drives; made by ``acquire``."""
+    """
+    The process drives, from ``begin`` to ``release``.
 
-    def __init__(self, server: Server, connection: Connection, lease: DriverLease, pid: int) -> None:
+    Args:
+        server: Where to connect.
+        lease: What was taken.
+        beat_seconds: Between two heartbeats.
+    """
+
+    def __init__(self, server: Server, lease: DriverLease, beat_seconds: float) -> None:
         self.lease = lease
         self._server = server
-        self._connection = connection
-        self._pid = pid
+        self._beat_seconds = beat_seconds
+        self._connection: Connection | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._busy = asyncio.Lock()
-        self._released = False
+        self._end = ""
 
-    @staticmethod
-    async def acquire(server: Server, owner: str, since: int) -> "DriverSession | None":
-        """Become the driver; None while somebody else is."""
-        connection = await server.connect()
-        try:
-            if not await _try_lock(connection):
-                await connection.close(timeout=_CLOSE_SECONDS)
-                return None
-            pid = await connection.fetchval("SELECT pg_backend_pid()")
-            epoch = await connection.fetchval(_RAISE, storable_text(owner), since)
-        except BaseException:
-            connection.terminate()
-            raise
-        return DriverSession(server, connection, DriverLease(owner=owner, epoch=epoch), pid)
+    def begin(self) -> None:
+        """Send heartbeats."""
+        self._beating = asyncio.ensure_future(self._beat())
 
     @property
-    def is_cut(self) -> bool:
-        """The connection is gone, and the lock with it."""
-        return self._connection.is_closed()
+    def is_over(self) -> bool:
+        """The lease has ended, as far as this process knows."""
+        return bool(self._end)
 
     async def release(self) -> None:
-        """Let go; whoever asks next gets the lock. What cannot be told to the server any more ends with the session."""
+        """Let somebody else drive. When the server cannot be told, they have to wait until the lease is lost."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
         async with self._busy:
-            self._released = True
-            connection = self._connection
-            with suppress(*BROKEN):
-                await connection.execute(f"SELECT pg_advisory_unlock({_KEY})")
+            self._end = self._end or "it was released"
+            with suppress(*BROKEN, StorageError):
+                connection = await self._connected()
+                await rows.release(connection, self.lease.epoch)
                 await connection.close(timeout=_CLOSE_SECONDS)
-            connection.terminate()
+            self._drop()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
@@ -94,23 +64,24 @@ class DriverSession:
             StoreConflictError: The lease is over.
         """
         async with self._busy:
-            if self._released:
-                raise self.over("it was released")
-            if self._connection.is_closed():
-                await self._come_back()
-            connection = self._connection
-            async with connection.transaction():
-                row = await connection.fetchrow("SELECT epoch, pg_backend_pid() FROM driver FOR SHARE")
-                epoch, pid = row or (0, self._pid)
-                if epoch != self.lease.epoch:
-                    raise self.over(f"epoch {epoch} drives")
-                if pid != self._pid:
-                    message = (
-                        f"{self._server.place}: a pooler in transaction mode is between this process and the server, "
-                        f"so nobody can hold the driver's lock; give a process that drives a direct connection"
-                    )
-                    raise StoreUnusableError(message)
-                yield connection
+            if self._end:
+                raise self.over(self._end)
+            is_new = self._connection is None or self._connection.is_closed()
+            connection = await self._connected()
+            try:
+                async with connection.transaction():
+                    epoch = await connection.fetchval(rows.ENTER)
+                    if epoch != self.lease.epoch:
+                        self._end = f"epoch {epoch} drives"
+                        raise self.over(self._end)
+                    if is_new:
+                        # What the last connection left open would be in the way of whatever it had begun to write.
+                        await connection.execute(rows.END_OTHERS)
+                    yield connection
+            except BROKEN:
+                if connection.is_closed() or connection.is_in_transaction():
+                    self._drop()
+                raise
 
     def over(self, why: str) -> StoreConflictError:
         """The lease has ended."""
@@ -119,34 +90,33 @@ class DriverSession:
             f"({why}); stop writing"
         )
 
-    async def _come_back(self) -> None:
-        connection = await self._server.connect()
-        try:
-            pid = await self._resume(connection)
-        except BaseException:
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._server.connect()
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             connection.terminate()
-            raise
-        self._connection, self._pid = connection, pid
 
-    async def _resume(self, connection: Connection) -> int:
-        """Take the lock again, if nobody drove meanwhile; the server's process of this connection."""
-        locked = await _try_lock(connection)
-        epoch = await connection.fetchval("SELECT epoch FROM driver")
-        if epoch != self.lease.epoch:
-            raise self.over(f"its connection was lost, and epoch {epoch} drives")
-        if not locked:
-            holder = await connection.fetchval(HOLDER)
-            if holder == self._pid:
-                # What the server still takes for our session: the connection to it is gone.
-                await connection.execute("SELECT pg_terminate_backend($1)", holder)
-            message = (
-                f"{self._server.place}: the connection of the driver was lost, and the server still keeps its lock "
-                f"for session {holder}; trying again is right"
-            )
-            raise StoreUnavailableError(message)
-        return int(await connection.fetchval("SELECT pg_backend_pid()"))
-
-
-async def _try_lock(connection: Connection) -> bool:
-    await connection.execute(_TUNE)
-    return bool(await connection.fetchval(f"SELECT pg_try_advisory_lock({_KEY})"))
+    async def _beat(self) -> None:
+        """Until somebody else drives. Whatever goes wrong is tried again: the commits say what it means."""
+        connection: Connection | None = None
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(2 * self._beat_seconds):
+                        if connection is None:
+                            connection = await self._server.connect()
+                        if not await rows.beat(connection, self.lease.epoch):
+                            self._end = self._end or "its heartbeat was late, and somebody else drives"
+                            return
+                except BROKEN:
+                    if connection is not None:
+                        connection.terminate()
+                        connection = None
+                await asyncio.sleep(self._beat_seconds)
+        finally:
+            if connection is not None:
+                connection.terminate()

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from switchover.adapters.stores.codec import decode_moment, encode_moment
+from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.postgres.access import PostgresAccessStore, take_numbers
 from switchover.adapters.stores.postgres.checks import problems
 from switchover.adapters.stores.postgres.connection import CONNECT_SECONDS, LOST, Server
-from switchover.adapters.stores.postgres.driver_session import HOLDER, DriverSession
+from switchover.adapters.stores.postgres.driver_session import DriverSession
+from switchover.adapters.stores.postgres.lease import look, take
 from switchover.adapters.stores.postgres.reader import Reader
 from switchover.adapters.stores.postgres.schema import is_prepared, migrations, prepare
 from switchover.adapters.stores.postgres.sql import Connection, Pool
@@ -44,8 +45,6 @@ _CONNECTIONS: Final = 4
 _ATTEMPTS: Final = _CONNECTIONS + 1
 """Of a read: after a restart of the server every idle connection may turn out to be dead, one after the other."""
 
-_DRIVER: Final = f"SELECT owner, epoch, since, EXISTS ({HOLDER}) FROM driver"  # noqa: S608  # the statement is ours
-
 _CHANGES: Final = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
 """What a reader can see changes with every commit, and with it the snapshot; asking writes and locks nothing."""
 
@@ -65,13 +64,25 @@ class PostgresExecutionStore(ExecutionStore):
     Args:
         url: See ``Server``.
         command_seconds: After this long without an answer to one statement the server counts as away.
+        beat_seconds, lost_seconds: How often the driver says that it lives, and after how long without a word another
+            process may drive.
         now: Wall-clock time for ``submitted_at`` and ``since``; aware, UTC.
     """
 
-    def __init__(self, url: str, *, command_seconds: float = 60.0, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        command_seconds: float = 60.0,
+        beat_seconds: float = 1.0,
+        lost_seconds: float = 4.0,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
         self._server = Server(url, command_seconds=command_seconds)
         self.place = self._server.place
         self._now = now or (lambda: datetime.now(UTC))
+        self._beat_seconds = beat_seconds
+        self._lost_seconds = lost_seconds
         self._reader = Reader()
         self._stage_lists = StageLists()
         self._pool: Pool | None = None
@@ -107,17 +118,25 @@ class PostgresExecutionStore(ExecutionStore):
     # Driving
 
     async def acquire_driver(self, owner: str) -> DriverLease | None:
-        if self._session is not None and not self._session.is_cut:
-            self._opened()
+        self._opened()
+        if self._session is not None:
+            if not self._session.is_over:
+                return None
+            session, self._session = self._session, None
+            await session.release()
+        seen = await self._read("looking who drives", look)
+        if seen is not None and seen.info.alive:
             return None
-        if await self._read("looking who drives", lambda c: c.fetchval(HOLDER)) is not None:
+        since = encode_moment(self._now())
+        epoch = await self._write(
+            "taking the driver's lease", lambda c: take(c, owner, since, seen, self._lost_seconds)
+        )
+        if epoch is None:
             return None
-        with self._server.errors("taking the driver's lease"):
-            session = await DriverSession.acquire(self._server, owner, encode_moment(self._now()))
-        if session is None:
-            return None
-        self._session = session
-        return session.lease
+        lease = DriverLease(owner=owner, epoch=epoch)
+        self._session = DriverSession(self._server, lease, self._beat_seconds)
+        self._session.begin()
+        return lease
 
     async def release_driver(self, lease: DriverLease) -> None:
         self._opened()
@@ -127,11 +146,8 @@ class PostgresExecutionStore(ExecutionStore):
             await session.release()
 
     async def driver(self) -> DriverInfo | None:
-        row = await self._read("reading who drives", lambda c: c.fetchrow(_DRIVER))
-        if row is None:
-            return None
-        owner, epoch, since, alive = row
-        return DriverInfo(owner=owner, epoch=epoch, since=decode_moment(since), alive=alive)
+        seen = await self._read("reading who drives", look)
+        return None if seen is None else seen.info
 
     async def commit(self, lease: DriverLease, batch: Sequence[Entry]) -> CommitResult:
         self._opened()

@@ -9,8 +9,18 @@ CREATE TABLE driver (
     one SMALLINT PRIMARY KEY CHECK (one = 1),
     epoch BIGINT NOT NULL,
     owner TEXT NOT NULL,
-    since BIGINT NOT NULL
+    since BIGINT NOT NULL,
+    released BOOLEAN NOT NULL
 );
+
+-- When the driver last said that it lives, and after how long without a word it may be replaced. Apart from the epoch,
+-- which every commit locks.
+CREATE TABLE driver_beat (
+    one SMALLINT PRIMARY KEY CHECK (one = 1),
+    epoch BIGINT NOT NULL,
+    at TIMESTAMPTZ NOT NULL,
+    lost_after INTERVAL NOT NULL
+) WITH (fillfactor = 10);
 
 -- Numbers that are given once, without a gap, in the order of the commits: whoever takes one holds the row until then.
 CREATE TABLE counter (
