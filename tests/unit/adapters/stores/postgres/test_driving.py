@@ -70,8 +70,10 @@ def driving_child(url: str) -> Iterator[Child]:
 
 
 @asynccontextmanager
-async def opened(url: str, **options: float) -> AsyncIterator[PostgresExecutionStore]:
-    store = PostgresExecutionStore(url, **options)
+async def opened(
+    url: str, *, beat_seconds: float = 1.0, lost_seconds: float = 4.0
+) -> AsyncIterator[PostgresExecutionStore]:
+    store = PostgresExecutionStore(url, beat_seconds=beat_seconds, lost_seconds=lost_seconds)
     await store.open()
     try:
         yield store
