@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import new_schema
-from tests.support.servers import in_ci, private_postgres, private_redis
+from tests.support.servers import DURABLE, in_ci, private_postgres, private_redis
 
 # Examples share the machine with other tests: a slow one is no finding, so there is no deadline. CI takes the same
 # examples every time, a laptop explores. For more: HYPOTHESIS_PROFILE=thorough make stateful
@@ -22,6 +22,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci() else 
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a private Redis with an append-only file, one per test process; tests keep apart by key or by database."""
     with private_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a private Redis that is fit to be a store: every change is on disk before it is acknowledged."""
+    with private_redis(tmp_path_factory.mktemp("redis-store"), settings=DURABLE) as url:
         yield url
 
 

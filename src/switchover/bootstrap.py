@@ -90,10 +90,12 @@ def make_store(url: str) -> ExecutionStore:
             return SqliteExecutionStore(_sqlite_path(url))
         case "postgresql" | "postgres":
             return _postgres_store(url)
+        case "redis" | "rediss" | "unix":
+            return _redis_store(url)
         case _:
             msg = (
                 f"store {without_password(url)!r}: unknown scheme {scheme!r}; this version knows sqlite:///PATH, "
-                "postgresql://USER@HOST:PORT/DATABASE and memory://"
+                "postgresql://USER@HOST:PORT/DATABASE, redis://HOST:PORT/DB and memory://"
             )
             raise StoreUnusableError(msg)
 
@@ -110,6 +112,17 @@ def _postgres_store(url: str) -> ExecutionStore:
         )
         raise StoreUnusableError(msg) from error
     return PostgresExecutionStore(url)
+
+
+def _redis_store(url: str) -> ExecutionStore:
+    try:
+        from switchover.adapters.stores.redis import RedisExecutionStore  # an extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "redis":
+            raise
+        msg = f"store {without_password(url)}: the driver for Redis is not installed; pip install 'switchover[redis]'"
+        raise StoreUnusableError(msg) from error
+    return RedisExecutionStore(url)
 
 
 def _sqlite_path(url: str) -> Path:
@@ -463,7 +476,11 @@ async def open_executor(
     Open a store and run an executor over it.
 
     Args:
+<<<<<<< HEAD
         url: ``sqlite:///switchover.db``, ``postgresql://user:password@host:port/database`` or ``memory://``.
+=======
+        url: ``sqlite:///switchover.db``, ``redis://HOST:PORT/DB`` or ``memory://``.
+>>>>>>> 5357fa8 (A Redis store begins: commits by one script, a lease judged by the server, new plans laid ready and published at once)
         stage_factory: Gives the stages of plans that bring no ``services``; goes before those of the settings.
         policies: Objects of behaviour, section 11.
         health_client: In place of the one over HTTP.

@@ -47,21 +47,31 @@ def answers_ping(port: int) -> bool:
     return False
 
 
-def redis_argv(program: str, *, port: int, directory: Path, append_only: bool = True) -> list[str]:
+DURABLE = ("--appendfsync", "always")
+"""Settings of a Redis that keeps what it acknowledges, also when its machine dies."""
+
+
+def redis_argv(
+    program: str, *, port: int, directory: Path, append_only: bool = True, settings: Sequence[str] = ()
+) -> list[str]:
     """The command line of a private Redis: loopback only, and durable unless told otherwise."""
     return [
         program,
         *("--port", str(port), "--bind", "127.0.0.1", "--dir", os.fspath(directory)),
         *("--appendonly", "yes" if append_only else "no", "--save", "", "--daemonize", "no"),
+        *settings,
     ]
 
 
-def start_redis(directory: Path, *, append_only: bool = True, port: int | None = None) -> tuple[Program, int]:
+def start_redis(
+    directory: Path, *, append_only: bool = True, port: int | None = None, settings: Sequence[str] = ()
+) -> tuple[Program, int]:
     """
     Start a private Redis and wait until it answers; the caller must stop it.
 
     Args:
         port: To come back where a crashed one was; otherwise a free port is chosen.
+        settings: More of its command line, as ``--name``, ``value``.
 
     Returns:
         The program and its port.
@@ -69,7 +79,7 @@ def start_redis(directory: Path, *, append_only: bool = True, port: int | None =
     executable = find_program("redis-server")
     for attempt in range(START_ATTEMPTS):
         number = free_port() if port is None else port
-        argv = redis_argv(executable, port=number, directory=directory, append_only=append_only)
+        argv = redis_argv(executable, port=number, directory=directory, append_only=append_only, settings=settings)
         program = start(argv, log=directory / "redis.log")
         try:
             await_ready(program, partial(answers_ping, number))
@@ -84,9 +94,9 @@ def start_redis(directory: Path, *, append_only: bool = True, port: int | None =
 
 
 @contextmanager
-def private_redis(directory: Path, *, append_only: bool = True) -> Iterator[str]:
+def private_redis(directory: Path, *, append_only: bool = True, settings: Sequence[str] = ()) -> Iterator[str]:
     """A Redis of one's own for the length of a ``with`` block; yields its URL, without a database number."""
-    program, port = start_redis(directory, append_only=append_only)
+    program, port = start_redis(directory, append_only=append_only, settings=settings)
     try:
         yield f"redis://127.0.0.1:{port}"
     finally:
