@@ -476,11 +476,8 @@ async def open_executor(
     Open a store and run an executor over it.
 
     Args:
-<<<<<<< HEAD
-        url: ``sqlite:///switchover.db``, ``postgresql://user:password@host:port/database`` or ``memory://``.
-=======
-        url: ``sqlite:///switchover.db``, ``redis://HOST:PORT/DB`` or ``memory://``.
->>>>>>> 5357fa8 (A Redis store begins: commits by one script, a lease judged by the server, new plans laid ready and published at once)
+        url: ``sqlite:///switchover.db``, ``postgresql://user:password@host:port/database``,
+            ``redis://user:password@host:port/db`` or ``memory://``.
         stage_factory: Gives the stages of plans that bring no ``services``; goes before those of the settings.
         policies: Objects of behaviour, section 11.
         health_client: In place of the one over HTTP.

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from redis.asyncio.connection import parse_url
 
-from switchover.domain.addresses import without_credentials
+from switchover.domain.addresses import without_password
 from switchover.errors import StoreUnusableError
 
 DEFAULT_PREFIX: Final = "switchover"
@@ -55,7 +55,7 @@ def read_address(url: str) -> Address:
     Raises:
         StoreUnusableError: It cannot be understood.
     """
-    shown = without_credentials(url)
+    shown = without_password(url)
     try:
         parts = urlsplit(url)
         port = parts.port

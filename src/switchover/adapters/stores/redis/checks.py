@@ -27,10 +27,17 @@ class _Sequences:
         self.first = self.first or sequence_id
         self.last = sequence_id
 
-    def problem(self, name: str, last: int) -> Iterator[str]:
-        if self.number != last or (self.number and (self.first != 1 or self.last != last)):
+    def problem(self, name: str, start: int, last: int) -> Iterator[str]:
+        """What is wrong when they should run from one number to another."""
+        if self.number != last - start + 1 or (self.number and (self.first != start or self.last != last)):
             span = f"{self.first} to {self.last}" if self.number else "none"
-            yield f"{name} of the {self.number} stored events run from {span}, and should run from 1 to {last}"
+            yield f"{name} of the {self.number} stored events run from {span}, and should run from {start} to {last}"
+
+    def start(self, last: int, *, cut: bool) -> int:
+        """Where they should begin: what was forgotten of a plan is nothing whole of its tasks."""
+        if not cut:
+            return 1
+        return self.first or last + 1
 
 
 @dataclass(slots=True)
@@ -59,6 +66,8 @@ async def problems(server: Server, reader: Reader) -> Sequence[str]:
 
 async def _plan_problems(reader: Reader, plan: PlanAggregate, tenants: _Tenants) -> Sequence[str]:
     name = f"plan {plan.plan_id}"
+    forgotten = await reader.forgotten(plan.plan_id)
+    cut = forgotten > 0
     positions, own = _Sequences(), _Sequences()
     of_tasks: dict[TaskKey, _Sequences] = {}
     async for event in _events(reader, plan):
@@ -73,11 +82,13 @@ async def _plan_problems(reader: Reader, plan: PlanAggregate, tenants: _Tenants)
             live += 1
             tenants.live.setdefault(task.tenant_id, set()).add(task.key)
         sequences = of_tasks.pop(task.key, _Sequences())
-        found += sequences.problem(f"task {task.task_id}: sequence ids", task.sequence_id)
+        last = task.sequence_id
+        found += sequences.problem(f"task {task.task_id}: sequence ids", sequences.start(last, cut=cut), last)
     found += [f"{name} has events of task {key.task_id}, which is not stored" for key in of_tasks]
     found += _count_problems(plan, counts, live)
-    found += positions.problem(f"{name}: positions", plan.position)
-    found += own.problem(f"{name}: sequence ids", plan.sequence_id)
+    found += positions.problem(f"{name}: positions", forgotten + 1, plan.position)
+    last = plan.sequence_id
+    found += own.problem(f"{name}: sequence ids", own.start(last, cut=cut), last)
     return found
 
 

@@ -45,6 +45,15 @@ async def examine(server: Server) -> None:
         raise StoreUnusableError(message)
 
 
+async def describe(server: Server) -> str:
+    """Version, durability and memory, for people."""
+    facts = await server.info("asking for the version", "server", "persistence", "memory")
+    limit = facts.get("maxmemory_human", "0B")
+    bound = "no limit is set (maxmemory 0)" if limit == "0B" else f"its maxmemory is {limit}"
+    version, used = facts.get("redis_version"), facts.get("used_memory_human")
+    return f"Redis {version}, format {FORMAT}; the server has {used} of data in memory, and {bound}"
+
+
 def _complaint(facts: dict[str, str]) -> str | None:
     version = facts.get("redis_version", "0")
     if int(version.split(".")[0]) < _OLDEST:

@@ -1,6 +1,7 @@
 """What is read, by which script, and how its answer is understood. Each answer is of one instant."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from switchover.adapters.stores.codec import decode_config, decode_json, decode_moment, decode_optional_config
@@ -17,6 +18,7 @@ from switchover.adapters.stores.redis.values import (
     decode_line,
     decode_plan,
     decode_task,
+    end_bound,
     image_place,
     marks_of,
     sort_key,
@@ -27,9 +29,12 @@ from switchover.domain.stage import PreImage
 from switchover.domain.task import LARGEST_ID, PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.spi import (
     DriverInfo,
+    EventPage,
+    EventSpan,
     Hold,
     KnownCreation,
     LiveTask,
+    NumberedEvent,
     Request,
     StopLine,
     StoredTask,
@@ -216,6 +221,26 @@ class Reader:
             return []
         found = await self._server.read("reading events", "task_events", *key, after, limit)
         return [decode_event(key.plan_id, entry) for entry in found]
+
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        """Events of all plans."""
+        newest, pruned, *found = await self._server.read("reading events", "all_events", after, max(limit, 0))
+        events = [
+            NumberedEvent(int(number), decode_event(int(plan_id), entry))
+            for number, plan_id, entry in _groups(found, 3)
+        ]
+        return EventPage(events=events, newest=int(newest), pruned=int(pruned))
+
+    async def load_event_spans(self, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        """Plans that have ended and have events to forget."""
+        bound = f"({end_bound(ended_before)}"
+        found = await self._server.read("reading what may be forgotten", "event_spans", bound, max(limit, 0))
+        return [EventSpan(PlanId(int(plan_id)), int(first), int(last)) for plan_id, first, last in _groups(found, 3)]
+
+    async def forgotten(self, plan_id: PlanId) -> int:
+        """The position of the last event of the plan that was forgotten; 0 for none."""
+        key = f"{self._prefix}:plan:{plan_id}:heads"
+        return int(await self._server.command("reading a plan", "HGET", key, "pruned") or 0)
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         """What was kept for one stage of a task."""

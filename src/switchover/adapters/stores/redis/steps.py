@@ -72,7 +72,7 @@ class Steps:
         rest = " ".join(texts[1:])
         message = (
             f"{place}: the key {said!r} holds what this program never writes there ({rest}); nothing was changed. "
-            f"Another program uses the prefix of this store, or its data is damaged: take another prefix or database, or "
-            f"restore the last backup"
+            f"Another program uses the prefix of this store, or its data is damaged: take another prefix or database, "
+            f"or restore the last backup"
         )
         return StoreUnusableError(message)

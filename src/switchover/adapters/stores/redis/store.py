@@ -13,7 +13,7 @@ from switchover.adapters.stores.redis.access import RedisAccessStore
 from switchover.adapters.stores.redis.address import read_address
 from switchover.adapters.stores.redis.checks import problems
 from switchover.adapters.stores.redis.driving import Driving, lease_is_over
-from switchover.adapters.stores.redis.fitness import examine
+from switchover.adapters.stores.redis.fitness import describe, examine
 from switchover.adapters.stores.redis.lease import LEASE_SECONDS, Renewal
 from switchover.adapters.stores.redis.reader import Reader, encode_request
 from switchover.adapters.stores.redis.refusals import UNREADABLE, damaged
@@ -29,6 +29,8 @@ from switchover.spi import (
     DriverInfo,
     DriverLease,
     Entry,
+    EventPage,
+    EventSpan,
     ExecutionStore,
     Hold,
     KnownCreation,
@@ -58,6 +60,9 @@ class RedisExecutionStore(ExecutionStore):
 
     One process drives it at a time, under a lease that it renews; others read it and leave requests meanwhile.
 
+    Attributes:
+        place: Its URL, as it may be shown.
+
     Args:
         url: See ``read_address``.
         command_seconds: After this long without an answer to one call the server counts as away.
@@ -66,6 +71,7 @@ class RedisExecutionStore(ExecutionStore):
 
     def __init__(self, url: str, *, command_seconds: float = 10.0, now: Callable[[], datetime] | None = None) -> None:
         self._address = read_address(url)
+        self.place = self._address.shown
         self._command_seconds = command_seconds
         self._now = now or (lambda: datetime.now(UTC))
         self._open: _Opened | None = None
@@ -98,6 +104,18 @@ class RedisExecutionStore(ExecutionStore):
     @property
     def access(self) -> RedisAccessStore:
         return self._access
+
+    async def is_empty(self) -> bool:
+        """Whether nothing was ever kept there; needs no ``open``, and makes nothing."""
+        server = Server(self._address, command_seconds=self._command_seconds)
+        try:
+            return not await server.command("looking what is there", "EXISTS", f"{self._address.prefix}:meta")
+        finally:
+            await server.aclose()
+
+    async def describe(self) -> str:
+        """The server's version, how it writes, and how much memory it has."""
+        return await describe(self._opened().server)
 
     # Driving
 
@@ -189,6 +207,12 @@ class RedisExecutionStore(ExecutionStore):
 
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
         return await self._read(lambda reader: reader.load_task_events(key, after, limit))
+
+    async def load_all_events(self, after: int, limit: int) -> EventPage:
+        return await self._read(lambda reader: reader.load_all_events(after, limit))
+
+    async def load_event_spans(self, *, ended_before: datetime, limit: int) -> Sequence[EventSpan]:
+        return await self._read(lambda reader: reader.load_event_spans(ended_before, limit))
 
     async def load_pre_images(self, key: TaskKey, stage: str) -> Sequence[PreImage]:
         return await self._read(lambda reader: reader.load_pre_images(key, stage))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from switchover.adapters.stores.codec import (
@@ -41,6 +42,16 @@ StageNames = dict[int, tuple[str, ...]]
 def sort_key(plan_id: int) -> str:
     """Plan ids as text that sorts like them: a score of Redis would round large ones."""
     return str(plan_id).zfill(_SORT_DIGITS)
+
+
+def end_key(plan: PlanAggregate) -> str:
+    """The moment at which it ended, and the plan, as text that sorts like them; nothing when it has not ended."""
+    return "" if plan.ended_at is None else f"{end_bound(plan.ended_at)}:{sort_key(plan.plan_id)}"
+
+
+def end_bound(moment: datetime) -> str:
+    """What the keys of plans that ended at this moment, or later, are not below."""
+    return str(encode_moment(moment)).zfill(_SORT_DIGITS)
 
 
 def encode_plan(plan: PlanAggregate) -> str:

@@ -27,6 +27,7 @@ from switchover.adapters.stores.redis.values import (
     encode_hold,
     encode_plan,
     encode_task,
+    end_key,
     image_place,
     mark_of,
     sort_key,
@@ -35,7 +36,7 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import PlanId, TaskKey
 from switchover.errors import StoreConflictError
-from switchover.spi import Entry, NewPlan, NewTask
+from switchover.spi import Entry, Hold, NewPlan, NewTask, StopLine
 
 _AT_ONCE: Final = 250
 """Tasks of a new plan that are laid ready in one call."""
@@ -70,7 +71,6 @@ class BatchWriter:
         self._shelf = TenantShelf(server)
         self._batch = Batch()
         self._created: dict[PlanId, _Created] = {}
-        self._spans: list[tuple[PlanId, int, int]] = []
         self._last_arrival = 0
         self.has_staged = False
 
@@ -91,13 +91,12 @@ class BatchWriter:
                 await self._change_tenants()
                 await self._stage_plan(entry.new_plan)
             self._batch.add(entry)
-            for event in entry.events:
-                self._note(event)
         await self._change_tenants()
         steps = Steps()
         self._publish(steps)
         await self._update_aggregates(steps)
         self._write_events(steps)
+        self._write_facts(steps)
         self._write_rest(steps)
         await self._write_tenants(steps)
         self._check_named(steps)
@@ -145,9 +144,9 @@ class BatchWriter:
             self._last_arrival = max(self._last_arrival, task.arrival)
             row = encode_task(task, await self._stage_lists.number(task.stage_names))
             steps.add("N", plan_id, key.ordinal, row, encode_config(new.config), mark_of(task))
+            self._batch.runs.add(new.events)
             for event in new.events:
                 _add_event(steps, event)
-                self._note(event)
         self._shelf.put_back()
         await self._stage(steps)
 
@@ -160,8 +159,8 @@ class BatchWriter:
                 if first != plan.version + 1:
                     raise does_not_follow(f"plan {plan_id}", plan.version, first)
                 plan = last
-            definition = encode_definition(created.plan)
-            steps.add("P", plan_id, sort_key(plan_id), encode_plan(plan), definition, _flag(plan.unsettled))
+            values = (sort_key(plan_id), encode_plan(plan), encode_definition(created.plan))
+            steps.add("P", plan_id, *values, _flag(plan.unsettled), end_key(plan))
             if created.idempotency is not None:
                 steps.add("I", *created.idempotency, about=created.idempotency[0])
         if self._last_arrival:
@@ -197,8 +196,8 @@ class BatchWriter:
 
     async def _update_aggregates(self, steps: Steps) -> None:
         for plan_id, (first, plan) in self._batch.plans.items():
-            live = _flag(plan.unsettled)
-            steps.add("W", plan_id, first - 1, encode_plan(plan), live, about=f"plan {plan_id}", written=first)
+            values = (first - 1, encode_plan(plan), _flag(plan.unsettled), end_key(plan))
+            steps.add("W", plan_id, *values, about=f"plan {plan_id}", written=first)
         for key, (first, task) in self._batch.tasks.items():
             row = encode_task(task, await self._stage_lists.number(task.stage_names))
             steps.add("T", *key, first - 1, row, mark_of(task), about=f"task {key.task_id}", written=first)
@@ -208,10 +207,10 @@ class BatchWriter:
             _add_event(steps, event)
         for plan_id in self._batch.plans_of_events - self._created.keys():
             steps.add("A", plan_id)
-        for plan_id, first, count in self._spans:
-            steps.add("O", plan_id, first, count)
+        for _, of_plan, position, length in self._batch.runs.numbered(0):
+            steps.add("O", of_plan, position - length + 1, length)
 
-    def _write_rest(self, steps: Steps) -> None:
+    def _write_facts(self, steps: Steps) -> None:
         batch = self._batch
         for tenant_id, config in batch.known_good.items():
             steps.add("S", "known_good", tenant_id, encode_config(config))
@@ -223,40 +222,37 @@ class BatchWriter:
             sign = "-" if value is None else "+"
             place = image_place(keep.key.ordinal, keep.stage)
             steps.add("G", *keep.key, place, keep.pre_image.key, sign, value or b"")
+
+    def _write_rest(self, steps: Steps) -> None:
+        batch = self._batch
         for tenant_id, hold in batch.holds.items():
-            if hold is None:
-                steps.add("D", "holds", tenant_id)
-            else:
-                steps.add("S", "holds", tenant_id, encode_hold(hold))
+            _put_hold(steps, "holds", tenant_id, hold)
         for line in batch.line:
-            if line is None:
-                steps.add("D", "meta", "line")
-            else:
-                steps.add("S", "meta", "line", encode_hold(line))
+            _put_hold(steps, "meta", "line", line)
         for answer in batch.answers:
             steps.add("Q", answer.request_id, answer.answer)
         for entry in batch.audit:
             steps.add("U", encode_json(audit_values(entry)))
+        for prune in batch.prunes:
+            steps.add("R", prune.plan_id, prune.through)
 
     def _check_named(self, steps: Steps) -> None:
         """Changes name tasks; whatever the batch itself wrote is known to exist, the rest must."""
         for key in sorted(self._batch.named - self._batch.tasks.keys()):
             steps.add("K", *key)
 
-    def _note(self, event: Event) -> None:
-        """The order of events over the whole store, as runs of positions."""
-        if self._spans:
-            plan_id, first, count = self._spans[-1]
-            if plan_id == event.plan_id and first + count == event.position:
-                self._spans[-1] = (plan_id, first, count + 1)
-                return
-        self._spans.append((event.plan_id, event.position, 1))
-
 
 def _add_event(steps: Steps, event: Event) -> None:
     ordinal = 0 if event.key is None else event.key.ordinal
     numbers = (event.plan_id, ordinal, event.sequence_id, event.position)
     steps.add("E", *numbers, encode_event(event), about=event.event_id, written=event.sequence_id)
+
+
+def _put_hold(steps: Steps, key: str, field: str, hold: Hold | StopLine | None) -> None:
+    if hold is None:
+        steps.add("D", key, field)
+    else:
+        steps.add("S", key, field, encode_hold(hold))
 
 
 def _flag(number: int) -> str:

@@ -112,7 +112,21 @@ local function note_arrival(tenant, arrival, member)
   call('ZADD', prefix .. ':arrived:' .. tenant, arrival, member)
 end
 
-local PARTS = {'tasks', 'configs', 'previous', 'status', 'heads', 'events', 'images'}
+local PARTS = {'tasks', 'configs', 'previous', 'status', 'heads', 'events', 'images', 'runs'}
+
+-- Plans without live tasks, by their end; an end of '' is none.
+local function note_end(plan, live, ended)
+  local before = call('HGET', plan_key(plan), 'ended')
+  local now = live ~= '1' and ended ~= '' and ended or false
+  if before == now then return end
+  if before then call('ZREM', prefix .. ':ended', before) end
+  if now then
+    call('ZADD', prefix .. ':ended', 0, now)
+    call('HSET', plan_key(plan), 'ended', now)
+  else
+    call('HDEL', plan_key(plan), 'ended')
+  end
+end
 
 -- Each: how many arguments, what is checked, what is written.
 local operations = {
@@ -173,32 +187,36 @@ local operations = {
       call('XADD', part(plan, 'events'), position .. '-0', 'e', row, 'p', before)
       call('HSET', part(plan, 'heads'), ordinal, sequence .. ' ' .. position, 'position', position)
     end},
-  -- publish a plan that was laid ready: plan, sort key, row, definition, 1 while it has live tasks
-  P = {5,
+  -- publish a plan that was laid ready: plan, sort key, row, definition, 1 while it has live tasks, end
+  P = {6,
     function(plan)
       if is_published(plan) then refuse('plan exists', plan) end
       if not is_staged(plan) then refuse('not staged', plan) end
       typed(prefix .. ':plans', 'zset')
       typed(prefix .. ':live', 'set')
+      typed(prefix .. ':ended', 'zset')
       published[plan] = true
     end,
-    function(plan, sort_key, row, definition, live)
+    function(plan, sort_key, row, definition, live, ended)
       call('HSET', plan_key(plan), 'row', row, 'definition', definition)
       call('ZADD', prefix .. ':plans', 0, sort_key)
       if live == '1' then call('SADD', prefix .. ':live', plan) end
       call('SREM', staged_plans, plan)
+      note_end(plan, live, ended)
     end},
-  -- a plan: plan, version before, row, 1 while it has live tasks
-  W = {4,
+  -- a plan: plan, version before, row, 1 while it has live tasks, end
+  W = {5,
     function(plan, version)
       if not is_published(plan) then refuse('missing plan', plan) end
       local row = call('HGET', plan_key(plan), 'row')
       if not row or not follows(row, version) then refuse('version', string.match(row or '', '^%d+') or '') end
       typed(prefix .. ':live', 'set')
+      typed(prefix .. ':ended', 'zset')
     end,
-    function(plan, _, row, live)
+    function(plan, _, row, live, ended)
       call('HSET', plan_key(plan), 'row', row)
       call(live == '1' and 'SADD' or 'SREM', prefix .. ':live', plan)
+      note_end(plan, live, ended)
     end},
   -- a task: plan, ordinal, version before, row, mark
   T = {5,
@@ -282,12 +300,49 @@ local operations = {
   U = {1,
     function() typed(prefix .. ':audit', 'stream') end,
     function(row) call('XADD', prefix .. ':audit', call('HINCRBY', meta, 'audit', 1) .. '-0', 'e', row) end},
-  -- events in the order of the whole store: plan, first position, how many
+  -- a run of events, in the order of the whole store and in that of its plan: plan, first position, how many
   O = {3,
-    function() typed(prefix .. ':log', 'stream') end,
+    function(plan)
+      typed(prefix .. ':log', 'stream')
+      typed(part(plan, 'runs'), 'stream')
+    end,
     function(plan, first, count)
       local last = call('HINCRBY', meta, 'numbers', count)
-      call('XADD', prefix .. ':log', string.format('%.0f-0', last - tonumber(count) + 1), 'p', plan, 'f', first, 'n', count)
+      local number = string.format('%.0f', last - tonumber(count) + 1)
+      call('XADD', prefix .. ':log', number .. '-0', 'p', plan, 'f', first, 'n', count)
+      call('XADD', part(plan, 'runs'), first .. '-0', 'n', number, 'c', count)
+    end},
+  -- forget events of a plan: plan, the last position that goes
+  R = {2,
+    function(plan)
+      need_plan(plan)
+      for name, wanted in pairs({events = 'stream', runs = 'stream', heads = 'hash'}) do
+        typed(part(plan, name), wanted)
+      end
+      typed(prefix .. ':log', 'stream')
+      typed(prefix .. ':ended', 'zset')
+    end,
+    function(plan, wanted)
+      local newest = tonumber(call('HGET', part(plan, 'heads'), 'position') or '0')
+      local through = math.min(tonumber(wanted), newest - 1)
+      local oldest = call('XRANGE', part(plan, 'events'), '-', '+', 'COUNT', 1)[1]
+      if not oldest or tonumber(string.match(oldest[1], '^%d+')) > through then return end
+      local position = string.format('%.0f', through)
+      local run = call('XREVRANGE', part(plan, 'runs'), position, '-', 'COUNT', 1)[1]
+      local behind = through - tonumber(string.match(run[1], '^%d+'))
+      local number = tonumber(run[2][2]) + math.min(behind, tonumber(run[2][4]) - 1)
+      call('XTRIM', part(plan, 'events'), 'MINID', string.format('%.0f', through + 1))
+      call('XTRIM', part(plan, 'runs'), 'MINID', run[1])
+      call('HSET', part(plan, 'heads'), 'pruned', position)
+      if through == newest - 1 then
+        call('ZREM', prefix .. ':ended', call('HGET', plan_key(plan), 'ended') or '')
+        call('HDEL', plan_key(plan), 'ended')
+      end
+      if number > tonumber(call('HGET', meta, 'pruned') or '0') then
+        call('HSET', meta, 'pruned', string.format('%.0f', number))
+        local kept = call('XREVRANGE', prefix .. ':log', string.format('%.0f', number + 1), '-', 'COUNT', 1)[1]
+        if kept then call('XTRIM', prefix .. ':log', 'MINID', kept[1]) end
+      end
     end},
   -- the last arrival, when it is later than the one that is known
   V = {1,

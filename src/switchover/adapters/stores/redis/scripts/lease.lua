@@ -18,7 +18,7 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function sweep()
   for _, plan in ipairs(call('SMEMBERS', prefix .. ':staged')) do
     if call('EXISTS', prefix .. ':plan:' .. plan) == 0 then
-      for _, name in ipairs({'tasks', 'configs', 'previous', 'status', 'heads', 'events', 'images'}) do
+      for _, name in ipairs({'tasks', 'configs', 'previous', 'status', 'heads', 'events', 'images', 'runs'}) do
         call('UNLINK', prefix .. ':plan:' .. plan .. ':' .. name)
       end
     end
