@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from redis.asyncio.connection import parse_url
 
-from switchover.domain.addresses import without_password
 from switchover.errors import StoreUnusableError
+from switchover.redaction import without_password
 
 DEFAULT_PREFIX: Final = "switchover"
 
