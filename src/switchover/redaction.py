@@ -7,6 +7,7 @@ log line, somebody's reason), and where JSON or a page leaves, which also shows 
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -57,6 +58,7 @@ def redacted(data: bytes) -> bytes:
     return _JSON_URL.sub(lambda match: without_credentials(match[0].decode("utf-8", "replace")).encode(), data)
 
 
+@lru_cache(maxsize=1024)  # the targets of a plan are few, and each of its writes names one
 def without_credentials(url: str) -> str:
     """
     The URL as it may be shown: user and password gone, secrets in query and fragment replaced by ``***``.

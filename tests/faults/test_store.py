@@ -16,7 +16,7 @@ from switchover.bootstrap import Executor, StoreOutage, open_executor
 from switchover.domain.plan import PlanStatus
 from switchover.domain.stage import StageStep, TaskRuntimeContext
 from switchover.domain.task import PlanId, TaskStatus
-from switchover.errors import StoreConflictError, StoreUnavailableError
+from switchover.errors import StepError, StoreConflictError, StoreUnavailableError
 from switchover.stages.service import CompositeServiceStage
 from switchover.testing.clock import ManualClock
 from switchover.testing.fakes import FaultyStore
@@ -292,22 +292,30 @@ async def _create(executor: Executor) -> None:
 async def test_a_step_writes_nothing_before_its_pre_image_is_durable_and_that_time_is_not_its_own(
     row: str, method: str
 ) -> None:
+    """Pre-images are read where an earlier run began the stage, hence a first run that fails."""
     clock = ManualClock()
     store = FaultyStore(inner=MemoryExecutionStore(), clock=clock)
     steps = Steps()
+
+    def fail() -> None:
+        steps.before_keeping = store_goes_away
+        message = "the first run fails before it keeps anything"
+        raise StepError(message)
 
     def store_goes_away() -> None:
         steps.before_keeping = None
         store.fail(method, times=None, seconds=600)
 
-    steps.before_keeping = store_goes_away
+    steps.before_keeping = fail
     settings = ExecutorSettings(step_timeout_seconds=60)
     async with open_executor(
         "memory://", settings=settings, stage_factory=steps.factory, clock=clock, store=store, grace_seconds=0
     ) as executor:
         await _create(executor)
+        await clock.settle()
+        assert (await executor.facade.retry_task_by_tenant("t1", from_checkpoint=True)).success
         await clock.advance(590)
-        assert steps.began == ["one"]
+        assert steps.began == ["one", "one"]
         assert steps.written == []
         await clock.advance(20)
         assert (await executor.wait_for_plan(PLAN)).status is PlanStatus.COMPLETED

@@ -31,13 +31,27 @@ def _create(world: World, *tenants: str, **options: object) -> PlanId:
 
 
 def test_a_step_that_cannot_read_its_pre_images_waits_and_the_task_goes_on(world: World) -> None:
-    plan_id = _create(world, "a", "b", maxConcurrency=1)
+    """Only a stage that some run began before can have pre-images, and only then are they asked for."""
+    plan_id = _create(world, "a")
     first = TaskKey(plan_id, 1)
+    world.open_gate(first, ok=False)
+    world.settle()
     world.wire.failures["load_pre_images"] = 1
-    world.open_gate(first, ok=True)
+    assert world.do(world.executor.facade.retry_task_by_tenant("a", from_checkpoint=True)).success
     world.settle()
     assert world.wire.failures["load_pre_images"] == 0, "the outage was met"
-    assert world.gates[first].stage == "two"
+    assert world.gates[first].stage == "one"
+
+
+def test_a_stage_that_no_run_began_before_does_not_ask_for_pre_images(world: World) -> None:
+    world.wire.failures["load_pre_images"] = 1
+    plan_id = _create(world, "a")
+    first = TaskKey(plan_id, 1)
+    for stage in STAGES:
+        assert world.gates[first].stage == stage
+        world.open_gate(first, ok=True)
+        world.settle()
+    assert world.wire.failures["load_pre_images"] == 1, "nobody read"
 
 
 def test_a_start_that_cannot_read_lets_go_of_the_lease_and_can_be_tried_again(world: World) -> None:

@@ -71,7 +71,7 @@ class HttpHealthCheckClient:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         body = b""
-        async for chunk in response.content.iter_any():
+        while chunk := await response.content.readany():
             body += chunk
             if len(body) > self._limit:
                 response.close()  # whatever still comes is not wanted

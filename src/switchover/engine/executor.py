@@ -101,6 +101,7 @@ class StoredPreImages:
 
     Args:
         deadline: Of the step that runs; None while none does.
+        none_kept: No run of the task ever began this stage, so none was kept, and the store need not be asked.
     """
 
     __slots__ = ("_clock", "_commits", "_deadline", "_kept", "_record", "_stage", "_store")
@@ -114,6 +115,7 @@ class StoredPreImages:
         stage: str,
         *,
         deadline: Deadline | None = None,
+        none_kept: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -121,7 +123,7 @@ class StoredPreImages:
         self._record = record
         self._stage = stage
         self._deadline = deadline
-        self._kept: dict[str, PreImage] | None = None
+        self._kept: dict[str, PreImage] | None = {} if none_kept else None
 
     async def keep(self, key: str, value: bytes | None) -> PreImage:
         """Keep it unless one was kept before; gives the one that counts."""
@@ -340,8 +342,15 @@ class _Run:
         context.rolling_back = work.restoring
         context.config = self._config(work)
         context.pre_images = StoredPreImages(
-            executor.store, executor.commits, executor.clock, record, stage.name, deadline=self._deadline
+            executor.store,
+            executor.commits,
+            executor.clock,
+            record,
+            stage.name,
+            deadline=self._deadline,
+            none_kept=record.first_started == work.index and not work.restoring,
         )
+        record.first_started = None
         return stage, context
 
     def _failure(self, error: Exception, stage: TaskStage) -> FailureInfo:

@@ -39,6 +39,7 @@ class TaskRecord:
         runtime: Of the present run.
         run: Rises with every run: a run whose number is not the record's is over, whatever the status says.
         in_flight: How many entries about the task are not durable yet.
+        first_started: Index of the stage that was started for the first time in the task's life, until its run begins.
         restore_failures: Why stages could not be restored, by index, in the present rollback.
     """
 
@@ -52,6 +53,7 @@ class TaskRecord:
     runtime: TaskRuntimeContext | None = None
     run: int = 0
     in_flight: int = 0
+    first_started: int | None = None
     restore_failures: dict[int, str] = field(default_factory=new_dict)
 
     @staticmethod

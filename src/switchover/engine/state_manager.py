@@ -29,7 +29,7 @@ from switchover.domain.state_machine import (
     settled_status,
     task_state_machine,
 )
-from switchover.domain.task import FailureInfo, Operation, TaskStatus, TenantId, evolve_task
+from switchover.domain.task import FailureInfo, Operation, StageMark, TaskStatus, TenantId, evolve_task
 from switchover.engine.commits import GroupCommit
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, TransitionError
@@ -49,6 +49,8 @@ from switchover.spi import (
 from switchover.spi import Change as StoreChange
 
 _log = get_log("switchover.state")
+
+_STARTED = int(StageMark.STARTED)
 
 _PLAN_EVENT_OF: Mapping[PlanStatus, EventType] = {
     PlanStatus.COMPLETED: EventType.PLAN_COMPLETED,
@@ -264,7 +266,7 @@ class Change:
 class TaskEdit:
     """The change of one task inside a ``Change``."""
 
-    __slots__ = ("_before", "_undo", "change", "record", "sequence_id", "task")
+    __slots__ = ("_before", "_first_started", "_undo", "change", "record", "sequence_id", "task")
 
     def __init__(self, change: Change, record: TaskRecord) -> None:
         self.change = change
@@ -272,6 +274,7 @@ class TaskEdit:
         self.task = self._before = record.task
         self.sequence_id = record.task.sequence_id
         self._undo = (record.generation, record.last_started, record.previous)
+        self._first_started: int | None = None
 
     def abandon(self) -> None:
         """Forget the edit, and the change that it is the only one of."""
@@ -286,6 +289,8 @@ class TaskEdit:
     def mark(self, index: int, add: int) -> None:
         """Know more about one stage: some of ``StageMark``, as a number."""
         marks = list(self.task.marks)
+        if add & _STARTED and not marks[index] & _STARTED:
+            self._first_started = index
         marks[index] |= add
         self.task = evolve_task(self.task, marks=tuple(marks))
 
@@ -423,6 +428,8 @@ class TaskEdit:
             lock_held=self.task.lock_held and is_live,
             not_before=self.task.not_before if self.task.pending_operation is Operation.RETRY else None,
         )
+        if self._first_started is not None:
+            record.first_started = self._first_started
         runtime = record.runtime
         if runtime is not None:
             runtime.pause_requested = task.pending_operation is Operation.PAUSE

@@ -22,12 +22,14 @@ import orjson
 
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.task import TenantDeployConfigSnapshot
+from switchover.domain.values import quick
 from switchover.domain.wire import CONFIG_NAMES
 from switchover.errors import ErrorCode, ErrorType, StageError, StepError
 
 _LARGEST_INTEGER = 2**63
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateScope:
     """What placeholders stand for in one run of one step; None where it is not known."""

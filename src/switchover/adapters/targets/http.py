@@ -5,6 +5,7 @@ The server keeps the fence: it answers 409 or 412 to a generation that is lower 
 one it holds in the same header. Source: interfaces, section 2.
 """
 
+from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -23,10 +24,13 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 _NOT_FOUND = frozenset({404, 410})
 _STALE = frozenset({409, 412})
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
+_KEPT_TARGETS = 256
 _MOST_DIGITS = 19
 """Of a generation: what is longer was not written by us."""
 _SHOWN = 200
 _KEPT_IN_KEYS = "-._~:@!$&'()*+,;="
+_NOT_IN_PATHS = frozenset({"", ".", ".."})
+"""Segments that mean something else than themselves."""
 
 
 class _Answer(NamedTuple):
@@ -52,13 +56,12 @@ class HttpTargets:
     def __init__(
         self, session: aiohttp.ClientSession, *, timeout_seconds: float = 5.0, max_body_bytes: int = MAX_BODY_BYTES
     ) -> None:
-        self._session = session
-        self._timeout_seconds = timeout_seconds
-        self._limit = max_body_bytes
+        make = partial(HttpTarget, session=session, timeout_seconds=timeout_seconds, max_body_bytes=max_body_bytes)
+        self._target = lru_cache(maxsize=_KEPT_TARGETS)(make)
 
     def config_target(self, url: str) -> "HttpTarget":
-        """Cheap: connections belong to the session."""
-        return HttpTarget(url, self._session, timeout_seconds=self._timeout_seconds, max_body_bytes=self._limit)
+        """One for all who ask for the same URL; connections belong to the session."""
+        return self._target(url)
 
     def broadcast_target(self, url: str) -> "HttpTarget":
         """The same object serves both."""
@@ -115,20 +118,18 @@ class HttpTarget:
     def _url(self, key: str, field: str | None) -> URL:
         path = key if field is None else f"{key}/{field}"
         segments = path.split("/")
-        if any(segment.strip(".") == "" and len(segment) < 3 for segment in segments):  # noqa: PLR2004  # "", ".", ".."
+        if not _NOT_IN_PATHS.isdisjoint(segments):
             raise TargetError(
                 f"{without_credentials(self._base)}: the key {path!r} cannot be part of a URL",
                 code=ErrorCode.INVALID_FIELD,
                 error_type=ErrorType.VALIDATION_ERROR,
                 retryable=False,
             )
-        parts = urlsplit(self._base)
-        encoded = "/".join(quote(segment, safe=_KEPT_IN_KEYS) for segment in segments)
-        whole = urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{encoded}", parts.query, ""))
-        return URL(whole, encoded=True)  # as it stands: normalising could undo what was encoded
+        before, after = _around_the_key(self._base)
+        encoded = "/".join([quote(segment, safe=_KEPT_IN_KEYS) for segment in segments])
+        return URL(f"{before}{encoded}{after}", encoded=True)  # as it stands: normalising could undo what was encoded
 
     async def _send(self, method: str, url: URL, headers: dict[str, str], body: bytes | None = None) -> _Answer:
-        place = without_credentials(str(url))
         try:
             try:
                 return await self._send_once(method, url, headers, body)
@@ -140,20 +141,20 @@ class HttpTarget:
                 return await self._send_once(method, url, headers, body)
         except TargetError as error:  # an address outside the allow-list, or a body without an end
             raise TargetError(
-                f"{method} {place}: {error.message}",
+                f"{method} {_shown(url)}: {error.message}",
                 code=error.code,
                 error_type=error.error_type,
                 retryable=error.retryable,
             ) from error
         except TimeoutError as error:
             raise TargetError(
-                f"{method} {place}: no complete answer within {self._timeout_seconds:g} s",
+                f"{method} {_shown(url)}: no complete answer within {self._timeout_seconds:g} s",
                 code=ErrorCode.TARGET_UNAVAILABLE,
                 error_type=ErrorType.TIMEOUT_ERROR,
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise TargetError(
-                f"{method} {place}: {_cause(error)}",
+                f"{method} {_shown(url)}: {_cause(error)}",
                 code=ErrorCode.TARGET_UNAVAILABLE,
                 error_type=ErrorType.NETWORK_ERROR,
             ) from error
@@ -172,7 +173,7 @@ class HttpTarget:
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.content.iter_any():
+        while chunk := await response.content.readany():
             chunks.append(chunk)
             size += len(chunk)
             if size > self._limit:
@@ -186,14 +187,14 @@ class HttpTarget:
         if text is None:
             return 0
         if not _is_generation(text):
-            msg = f"{without_credentials(str(url))} answered the generation {text[:_SHOWN]!r}, which is no number"
+            msg = f"{_shown(url)} answered the generation {text[:_SHOWN]!r}, which is no number"
             raise TargetError(msg)
         return int(text)
 
     def _demand_ok(self, answer: _Answer, method: str, url: URL) -> None:
         if answer.ok:
             return
-        place = f"{method} {without_credentials(str(url))}"
+        place = f"{method} {_shown(url)}"
         if answer.status in _STALE and method in {"PUT", "DELETE"}:
             text = answer.generation or ""
             held = int(text) if _is_generation(text) else None
@@ -209,6 +210,18 @@ class HttpTarget:
             code=ErrorCode.TARGET_UNAVAILABLE if unavailable else ErrorCode.TARGET_ERROR,
             error_type=ErrorType.SERVICE_UNAVAILABLE if unavailable else ErrorType.BUSINESS_ERROR,
         )
+
+
+def _shown(url: URL) -> str:
+    return without_credentials(str(url))
+
+
+@lru_cache(maxsize=_KEPT_TARGETS)
+def _around_the_key(base: str) -> tuple[str, str]:
+    """What stands before and after the key in the URLs of a target."""
+    parts = urlsplit(base)
+    before = urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/", "", ""))
+    return before, f"?{parts.query}" if parts.query else ""
 
 
 def _is_generation(text: str) -> bool:
