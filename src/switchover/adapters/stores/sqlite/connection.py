@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +85,14 @@ class Database:
         return self.path.exists() and self.path.stat().st_size == 0
 
     def connect(self) -> sqlite3.Connection:
-        """A connection that may write, with nothing changed on disk yet. The pragmas of a store come with ``tune``."""
+        """
+        A connection that may write, with nothing changed on disk yet. The pragmas of a store come with ``tune``.
+
+        A database that is new belongs to its owner alone: it has the passwords of the targets. Its companions get the
+        same permissions from SQLite.
+        """
+        with suppress(OSError):  # there already, or SQLite says why not
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         return sqlite3.connect(
             self.path,
             timeout=self._busy_timeout_seconds,
