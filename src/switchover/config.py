@@ -20,6 +20,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from switchover.logs import LogFormat, LogLevel
+
 PRIVATE_NETWORKS = (
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -84,6 +86,10 @@ class ExecutorSettings(BaseSettings):
         default=None, ge=1, description="Entries of the audit log that are older are forgotten; none: never."
     )
     plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
+    log_format: LogFormat = Field(default=LogFormat.TEXT, description="How the command line writes its log.")
+    log_level: LogLevel | None = Field(
+        default=None, description="Lowest level that the command line logs; none: info for `serve`, else warning."
+    )
     metrics_open: bool = Field(default=False, description="Whether /metrics is answered without a token.")
 
     @field_validator("endpoint_allow_list")

@@ -4,15 +4,14 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import structlog
-
 
 @contextmanager
 def quiet() -> Generator[None]:
     """While open, nothing is logged."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logger = logging.getLogger("switchover")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        structlog.configure(**before)
+        logger.setLevel(before)

@@ -172,6 +172,7 @@ class TaskRuntimeContext:
 
     Attributes:
         stage: Name of the stage that runs.
+        step: Name of the step that runs; the last one's between two of them.
         generation: The fencing token of this run; written beside every value.
         config: What to make effective: the target, or the previous good config during a rollback.
         switch_config: The config of the switch, also during a rollback (a previous config without endpoints uses its).
@@ -192,6 +193,7 @@ class TaskRuntimeContext:
     config: TenantDeployConfigSnapshot
     switch_config: TenantDeployConfigSnapshot
     stage: str
+    step: str = ""
     rolling_back: bool
     pre_images: PreImages
     run_step: Callable[[StageStep], Awaitable[None]]

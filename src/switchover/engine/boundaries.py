@@ -160,7 +160,7 @@ class Boundaries:
         try:
             decide(edit)
         except FOREIGN as error:  # it becomes the task's failure
-            _log.exception("a policy raised", task_id=record.task.task_id)
+            _log.about(record.task).exception("a policy raised")
             edit.abandon()
             change = self._manager.change(plan)
             edit = change.task(record)
@@ -172,7 +172,7 @@ class Boundaries:
                 edit.abandon()
                 if record.task.status.holds_slot:
                     raise  # no request began this: the run fails
-                _log.exception("a policy raised again; the request is dropped", task_id=record.task.task_id)
+                _log.about(record.task).exception("a policy raised again; the request is dropped")
                 change = self._manager.change(plan)
                 edit = change.task(record)
                 edit.set(pending_operation=None, own_request=False)
@@ -403,7 +403,7 @@ class Boundaries:
         try:
             return edit.begin_run(TaskStatus.ROLLING_BACK) is _DONE
         except FOREIGN:  # recorded here: the run ends as it would have ended without the request
-            _log.exception("the rollback policy raised; the rollback is refused", task_id=edit.task.task_id)
+            _log.about(edit.task).exception("the rollback policy raised; the rollback is refused")
             return False
 
     def _next_restore(self, edit: TaskEdit) -> None:

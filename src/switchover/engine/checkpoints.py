@@ -30,7 +30,7 @@ class CheckpointService:
         try:
             return self._policy.should_checkpoint_after_stage(task, task.stage_names[index])
         except FOREIGN:  # a success is not turned into a failure by what follows it (lesson 42)
-            _log.exception("the checkpoint policy raised; a retry repeats the stage", task_id=task.task_id)
+            _log.about(task).exception("the checkpoint policy raised; a retry repeats the stage")
             return False
 
     def restore_on_retry(self) -> bool:

@@ -24,7 +24,7 @@ from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.patience import patiently
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.errors import ErrorCode, ErrorType, StageAdriftError, StageError, StorageError, text_of
-from switchover.logs import get_log
+from switchover.logs import CURRENT_RUN, get_log
 from switchover.spi import FOREIGN, Clock, Entry, ExecutionStore, KeepPreImage, StepServices
 
 _log = get_log("switchover.task")
@@ -228,7 +228,7 @@ class TaskExecutor:
             known = names == record.task.stage_names
         except FOREIGN as error:  # a user's factory may raise anything
             text = text_of(error)
-            _log.warning("the stages cannot be made", task_id=record.task.task_id, error=text)
+            _log.about(record.task).warning("the stages cannot be made", error=text)
             return _Broken.all(record, f"the stages cannot be made: {text}")
         if not known:
             recorded = ", ".join(record.task.stage_names)
@@ -256,14 +256,13 @@ async def _not_running(step: StageStep) -> None:
 class _Run:
     """One run of one task: its deadline, and where it is."""
 
-    __slots__ = ("_deadline", "_executor", "_number", "_plan", "_record", "_step")
+    __slots__ = ("_deadline", "_executor", "_number", "_plan", "_record")
 
     def __init__(self, executor: TaskExecutor, plan: PlanRecord, record: TaskRecord, number: int) -> None:
         self._executor = executor
         self._plan = plan
         self._record = record
         self._number = number
-        self._step: str | None = None
         self._deadline: Deadline
 
     async def whole(self, started: asyncio.Future[None]) -> None:  # noqa: C901, PLR0912  # one coroutine, see below
@@ -275,6 +274,7 @@ class _Run:
         """
         executor, record = self._executor, self._record
         delegate = executor.delegate
+        CURRENT_RUN.set(record.runtime)
         deadline = self._deadline = executor.deadlines.take()
         try:
             await started
@@ -312,11 +312,11 @@ class _Run:
                         await self._conclude(work, failure)
                         work = self._next()
         except StorageError as error:
-            _log.warning("a run ends here, the store has it as it was", task_id=record.task.task_id, error=str(error))
+            _log.warning("a run ends here, the store has it as it was", error=str(error))
         except _ENDS_A_RUN:
             raise
         except BaseException as error:  # noqa: BLE001  # recorded here, and the task's failure
-            _log.exception("a run met what it does not foresee", task_id=record.task.task_id)
+            _log.exception("a run met what it does not foresee")
             if record.run == self._number:
                 executor.on_defect(self._plan, record, error)
         finally:
@@ -335,8 +335,8 @@ class _Run:
         assert stages is not None  # noqa: S101  # prepare() came first
         assert context is not None  # noqa: S101  # prepare() came first
         stage = stages[work.index]
-        self._step = None
         context.stage = stage.name
+        context.step = ""
         context.run_step = self._run_step
         context.generation = record.task.generation
         context.rolling_back = work.restoring
@@ -355,7 +355,8 @@ class _Run:
 
     def _failure(self, error: Exception, stage: TaskStage) -> FailureInfo:
         record, now = self._record, self._executor.clock.now()
-        return failure_of(error, task=record.task, stage=stage.name, step=self._step, now=now)
+        step = None if record.runtime is None else record.runtime.step or None
+        return failure_of(error, task=record.task, stage=stage.name, step=step, now=now)
 
     def _conclude(self, work: Work, failure: FailureInfo | None) -> asyncio.Future[None]:
         """Decide what follows; done when that is durable."""
@@ -377,7 +378,7 @@ class _Run:
         executor, deadline = self._executor, self._deadline
         context = self._record.runtime
         assert context is not None  # noqa: S101  # prepare() came first
-        self._step = step.name
+        context.step = step.name
         seconds = executor.seconds_for(step, context)
         deadline.arm(seconds)
         try:

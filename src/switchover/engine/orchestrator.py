@@ -471,7 +471,7 @@ class PlanOrchestrator:
             seconds = self.retry_delay_seconds(task)
             return now + timedelta(seconds=seconds) if seconds > 0 else None
         except FOREIGN:  # recorded here; the retry is accepted, so it must not be lost
-            _log.exception("the retry policy raised; the retry is not delayed", task_id=task.task_id)
+            _log.about(task).exception("the retry policy raised; the retry is not delayed")
             return None
 
     async def _make_durable(self, change: Change, outcome: OperationOutcome, reply: Reply) -> None:
@@ -524,7 +524,7 @@ def _ask(policy: Callable[[TaskAggregate], bool], task: TaskAggregate) -> bool:
     try:
         return policy(task)
     except FOREIGN:  # a policy may raise anything
-        _log.exception("a policy raised; the request is refused", task_id=task.task_id)
+        _log.about(task).exception("a policy raised; the request is refused")
         return False
 
 

@@ -8,6 +8,7 @@ is made anew.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import copy_context
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ class TaskScheduler:
         self._waited_until: dict[TaskKey, datetime] = {}
         self._outdated: set[TaskKey] = set()
         self._alarm = Alarm(clock)
+        # What is decided and read here is about all tasks, and not about the run that gave the reason for it.
+        self._context = copy_context()
         self._loads: set[asyncio.Task[None]] = set()
         self.driving = False
         """Whether tasks are started at all; a process that only records requests starts none."""
@@ -152,7 +155,7 @@ class TaskScheduler:
         """Decide about a plan soon: several reasons in one turn of the loop are one decision."""
         if self.driving and plan.plan.plan_id in self._queues:
             if not self._woken:
-                asyncio.get_running_loop().call_soon(self._dispatch_woken)
+                asyncio.get_running_loop().call_soon(self._dispatch_woken, context=self._context)
             self._woken[plan.plan.plan_id] = None
 
     async def run(self) -> None:
@@ -312,7 +315,7 @@ class TaskScheduler:
         if not missing or (len(wanted) - len(missing) > len(wanted) // 2 and missing[0].ordinal != wanted[0].ordinal):
             return
         self._loading.add(plan_id)
-        load = asyncio.ensure_future(self._load(plan, missing))
+        load = asyncio.get_running_loop().create_task(self._load(plan, missing), context=self._context.copy())
         self._loads.add(load)
         load.add_done_callback(self._loads.discard)
 

@@ -314,9 +314,8 @@ class TaskEdit:
         source = self.task.status
         if self.record.runtime is None and (source.holds_slot or target.holds_slot):
             # Guards of what runs, or is about to, read the runtime context: without one nothing is attempted.
-            _log.error(
+            _log.about(self.task).error(
                 "no runtime context is registered for a task, so it does not change",
-                task_id=self.task.task_id,
                 source=str(source),
                 target=str(target),
             )

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
+from switchover.logs import get_log
 from switchover.spi import FOREIGN, CommitObserver, Entry
 
-_log = structlog.get_logger("switchover.watching")
+_log = get_log("switchover.watching")
 
 
 def shielded(observers: Sequence[CommitObserver]) -> Callable[[Sequence[Entry], float], None] | None:

@@ -14,7 +14,8 @@ class EmbeddedRuntime:
 
     def __init__(self) -> None:
         self._runs: dict[asyncio.Task[None], TaskKey] = {}
-        # One for all runs: each of them would keep its own until it ends.
+        # What runs are launched in: not that of the run whose end has freed the slot, or its log would be theirs, too.
+        # The callbacks share one: each of them would keep its own until it ends.
         self._context = copy_context()
         self._on_end = self._ended
 
@@ -23,7 +24,7 @@ class EmbeddedRuntime:
 
     def launch(self, key: TaskKey, run: Coroutine[Any, Any, None]) -> None:
         """Carry out a run, beginning with the next turn of the loop."""
-        task = asyncio.get_running_loop().create_task(run)
+        task = asyncio.get_running_loop().create_task(run, context=self._context.copy())
         self._runs[task] = key
         task.add_done_callback(self._on_end, context=self._context)
 

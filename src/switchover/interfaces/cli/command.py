@@ -8,15 +8,14 @@ import asyncio
 import functools
 import inspect
 import os
-import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.failing import DEBUG_VARIABLE, guarded
+from switchover.interfaces.cli.failing import DEBUG_VARIABLE, debugs, guarded
+from switchover.interfaces.cli.log_choice import QUIET, LogChoice
 from switchover.interfaces.cli.place import (
     CONFIG_VARIABLE,
     DB_VARIABLE,
@@ -26,6 +25,7 @@ from switchover.interfaces.cli.place import (
     TOKEN_VARIABLE,
     Place,
 )
+from switchover.logs import LogLevel
 
 _Result = TypeVar("_Result")
 
@@ -104,45 +104,12 @@ def place_of(ctx: typer.Context) -> Place:
     return found if isinstance(found, Place) else Place()
 
 
-def run_async(main: Coroutine[Any, Any, _Result], *, drives: bool = False) -> _Result:
-    """Run a verb's work in a loop of its own, with the log where it disturbs nobody."""
-    _configure_log(drives=drives)
+def run_async(main: Coroutine[Any, Any, _Result], *, log: LogChoice = QUIET) -> _Result:
+    """Run a verb's work in a loop of its own, with the log on the error stream, where it disturbs nobody."""
+    from switchover.adapters.telemetry.log_lines import writing_log
+
     try:
-        return asyncio.run(main)
+        with writing_log(log.form, LogLevel.DEBUG if debugs() else log.level):
+            return asyncio.run(main)
     except asyncio.CancelledError:  # by the second of two signals, see Interrupts
         raise KeyboardInterrupt from None
-
-
-def _configure_log(*, drives: bool) -> None:
-    """Errors, and what a driver warns of, go to the error stream; with ``--debug`` everything does."""
-    import logging
-
-    import structlog
-
-    level = logging.WARNING if drives else logging.ERROR
-    if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
-        level = logging.DEBUG
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=True),
-            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=_ErrorStreamLogger,
-        cache_logger_on_first_use=False,
-    )
-
-
-class _ErrorStreamLogger:
-    """Writes where the error stream is at that moment: a live display moves it."""
-
-    def __init__(self, *_names: str) -> None:
-        pass
-
-    def msg(self, message: str) -> None:
-        with suppress(OSError):
-            print(message, file=sys.stderr, flush=True)
-
-    log = debug = info = warn = warning = error = exception = critical = fatal = failure = err = msg

@@ -15,6 +15,11 @@ from switchover.reports.texts import printable
 DEBUG_VARIABLE = "SWITCHOVER_DEBUG"
 
 
+def debugs() -> bool:
+    """Everything is to be shown."""
+    return os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}
+
+
 class CommandError(Exception):
     """
     A verb ends here.
@@ -46,7 +51,7 @@ def guarded(work: Callable[[], ExitCode]) -> ExitCode:
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001  # the last resort
-        if os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}:
+        if debugs():
             print(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr, end="")
         return _report(error)
     return code

@@ -178,11 +178,12 @@ class Place:
         *,
         create: bool = False,
         settings: "ExecutorSettings | None" = None,
+        observers: "Iterable[CommitObserver]" = (),
     ) -> "AsyncGenerator[Executor | ServerClient]":
         """The server, when one is named; else an executor over the store, as ``open`` gives it."""
         served = self.served
         if served is None:
-            async with self.open(mode, create=create, settings=settings) as executor:
+            async with self.open(mode, create=create, settings=settings, observers=observers) as executor:
                 yield executor
             return
         async with self.client(served) as client:

@@ -12,6 +12,7 @@ from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError, say
 from switchover.interfaces.cli.last_word import LastWord
+from switchover.interfaces.cli.log_choice import log_choice
 from switchover.interfaces.cli.looking import PlanSubject, Subject, TaskSubject
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
@@ -200,7 +201,8 @@ class _Request:
     def carry_out(self, *, wait: bool, no_wait: bool) -> ExitCode:
         if wait and no_wait:
             raise CommandError("--wait and --no-wait exclude each other", ExitCode.USAGE)
-        return run_async(self._recorded() if no_wait else self._done(wait=wait), drives=True)
+        log = log_choice(self.place.settings() if self.place.served is None else None)
+        return run_async(self._recorded() if no_wait else self._done(wait=wait), log=log)
 
     async def _recorded(self) -> ExitCode:
         async with self.place.connect("record") as executor:

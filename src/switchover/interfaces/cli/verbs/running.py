@@ -1,6 +1,7 @@
 """run: submit a plan, drive it, and stay until it has come to rest."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -11,6 +12,7 @@ from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.last_word import LastWord
+from switchover.interfaces.cli.log_choice import LogFormatOption, LogLevelOption, log_choice
 from switchover.interfaces.cli.looking import PlanSubject
 from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
@@ -18,6 +20,7 @@ from switchover.interfaces.cli.screens import Progress, make_screen
 from switchover.interfaces.cli.submitting import check_for_a_new_store, read_plan, submitted
 
 if TYPE_CHECKING:
+    from switchover.config import ExecutorSettings
     from switchover.domain.plan import PlanAggregate
     from switchover.planfile import PlanFile
 
@@ -44,6 +47,8 @@ def run(
     ] = False,
     progress: ProgressOption = Progress.AUTO,
     reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it goes into the audit log.")] = "",
+    log_format: LogFormatOption = None,
+    log_level: LogLevelOption = None,
     output: Output = Format.TABLE,
 ) -> ExitCode:
     """Submit a plan, drive it with live progress, and exit when it has settled or paused."""
@@ -51,25 +56,41 @@ def run(
         raise CommandError("name a plan file, or with --plan a plan of the database: one of them", ExitCode.USAGE)
     if new and file is None:
         raise CommandError("--new goes with a plan file", ExitCode.USAGE)
-    return run_async(_run(place.because(reason), file, plan, progress, output, new=new), drives=True)
-
-
-async def _run(
-    place: Place, file: str | None, plan_id: int | None, progress: Progress, output: Format, *, new: bool
-) -> ExitCode:
     settings = place.settings()
+    log = log_choice(settings, log_format, log_level)
+    asked = _Asked(place=place.because(reason), file=file, plan_id=plan, new=new, settings=settings)
+    return run_async(_run(asked, progress, output, tells_events=log.tells_events), log=log)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What was given on the command line."""
+
+    place: Place
+    file: str | None
+    plan_id: int | None
+    new: bool
+    settings: "ExecutorSettings"
+
+
+async def _run(asked: _Asked, progress: Progress, output: Format, *, tells_events: bool) -> ExitCode:
+    from switchover.adapters.telemetry.event_log import EventLog
+
+    place, file, settings = asked.place, asked.file, asked.settings
     plan_file = None if file is None else await read_plan(file, settings, output)
     named = False
     if plan_file is not None:
         await check_for_a_new_store(place, settings, plan_file, output)
     with Interrupts() as interrupts:
-        async with place.connect("drive", create=file is not None, settings=settings) as executor:
+        async with place.connect(
+            "drive", create=file is not None, settings=settings, observers=(EventLog(),) if tells_events else ()
+        ) as executor:
             if plan_file is not None:
-                known = await submitted(executor, place, plan_file, settings, output, new=new)
+                known = await submitted(executor, place, plan_file, settings, output, new=asked.new)
                 named = _names_its_plan(plan_file)
                 plan_file = None  # of a large plan it holds much, and it has done its part
             else:
-                known = PlanId(plan_id or 0)
+                known = PlanId(asked.plan_id or 0)
             screen = make_screen(progress, output, place)
             last_word = LastWord(executor=executor, place=place, screen=screen, output=output)
             plan = await executor.store.load_plan(known)

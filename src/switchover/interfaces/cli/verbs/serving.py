@@ -11,11 +11,17 @@ from switchover.interfaces.cli.driving import Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.extras import need_server_extra
 from switchover.interfaces.cli.failing import CommandError
+from switchover.interfaces.cli.log_choice import LogChoice, LogFormatOption, LogLevelOption, log_choice
 from switchover.interfaces.cli.place import Place
+from switchover.logs import LogFormat, get_log
+from switchover.redaction import without_secrets
+
+_log = get_log("switchover.serve")
 
 if TYPE_CHECKING:
     from switchover.access import AccessControl
     from switchover.bootstrap import Executor
+    from switchover.config import ExecutorSettings
     from switchover.interfaces.rest.permissions import OpenAccess
 
 _GRACE_SECONDS = 30.0
@@ -46,6 +52,8 @@ def serve(
         bool,
         typer.Option("--open-to-all", help="No access control: whoever reaches it may do anything. Loopback only."),
     ] = False,
+    log_format: LogFormatOption = None,
+    log_level: LogLevelOption = None,
 ) -> ExitCode:
     """Serve the HTTP API, and drive the store's tasks."""
     place.only_here("serve")
@@ -53,8 +61,12 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise CommandError("--tls-cert and --tls-key go together: a certificate and its key", ExitCode.USAGE)
     certificate = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    server = _Serving(place, host, port, grace, certificate, drives=not no_drive, open_to_all=open_to_all)
-    return run_async(_serve(server), drives=True)
+    settings = place.settings()
+    log = log_choice(settings, log_format, log_level, serves=True)
+    server = _Serving(
+        place, host, port, grace, certificate, settings, log, drives=not no_drive, open_to_all=open_to_all
+    )
+    return run_async(_serve(server), log=log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +78,18 @@ class _Serving:
     port: int
     grace: float
     certificate: tuple[str, str] | None
+    settings: "ExecutorSettings"
+    log: LogChoice
     _: KW_ONLY
     drives: bool
     open_to_all: bool
+
+    def tell(self, text: str) -> None:
+        """For whoever started it: on the standard output, or where every line is JSON, as one of those."""
+        if self.log.form is LogFormat.JSON:
+            _log.info(text)
+        else:
+            print(without_secrets(text), flush=True)
 
 
 async def _access(executor: "Executor", *, open_to_all: bool) -> "AccessControl | OpenAccess":
@@ -99,6 +120,7 @@ async def _forget(executor: "Executor") -> None:
 
 async def _serve(serving: _Serving) -> ExitCode:
     from switchover.access import AccessControl
+    from switchover.adapters.telemetry.event_log import EventLog
     from switchover.adapters.telemetry.metrics import Metrics
     from switchover.interfaces.console.app import close_console, mount_console
     from switchover.interfaces.rest import metering
@@ -113,7 +135,7 @@ async def _serve(serving: _Serving) -> ExitCode:
     address, bound = made.getsockname()[:2]
     scheme = "http" if serving.certificate is None else "https"
     url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{bound}"
-    settings = place.settings()
+    settings, tell = serving.settings, serving.tell
     metrics = Metrics()
     with Interrupts() as interrupts:
         async with place.open(
@@ -121,13 +143,13 @@ async def _serve(serving: _Serving) -> ExitCode:
             create=True,
             settings=settings,
             grace_seconds=serving.grace,
-            observers=(metrics,),
+            observers=(metrics, EventLog()),
         ) as executor:
             interrupts.attended = True
 
             def started() -> None:
                 doing = "driving" if executor.driving else "not driving"
-                print(f"serving {place.name} at {url}, {doing} its tasks; Ctrl-C stops", flush=True)
+                tell(f"serving {place.name} at {url}, {doing} its tasks; Ctrl-C stops")
 
             access = await _access(executor, open_to_all=serving.open_to_all)
             app = create_app(executor, access)
@@ -143,7 +165,7 @@ async def _serve(serving: _Serving) -> ExitCode:
                 keeping.cancel()
                 if console is not None:
                     await close_console(console)
-            print("stopping: running stages are brought to their end; Ctrl-C again stops at once", flush=True)
+            tell("stopping: running stages are brought to their end; Ctrl-C again stops at once")
             interrupts.attended = False
             if interrupts.second.is_set():
                 await executor.stop(finish_stages_within_seconds=0)
