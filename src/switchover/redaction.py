@@ -34,6 +34,7 @@ _CREDENTIAL: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HINT: Final = re.compile(r"://|=|swo_|eyJ|bearer|basic", re.IGNORECASE)
+_ENDS_A_SENTENCE: Final = ".,;:!?)]"
 _SEPARATOR: Final = re.compile("([&;])")
 
 
@@ -41,7 +42,7 @@ def without_secrets(text: str) -> str:
     """A text for people as it may be kept: URLs without credentials, and what looks like a credential replaced."""
     if _HINT.search(text) is None:
         return text
-    shown = _URL.sub(lambda match: without_credentials(match[0]), text) if "://" in text else text
+    shown = _URL.sub(lambda match: _in_prose(match[0]), text) if "://" in text else text
     return _CREDENTIAL.sub(_named, shown)
 
 
@@ -55,7 +56,13 @@ def redacted(data: bytes) -> bytes:
     """JSON text, its URLs without credentials; it stays JSON."""
     if b"://" not in data:
         return data
-    return _JSON_URL.sub(lambda match: without_credentials(match[0].decode("utf-8", "replace")).encode(), data)
+    return _JSON_URL.sub(lambda match: _in_prose(match[0].decode("utf-8", "replace")).encode(), data)
+
+
+def _in_prose(found: str) -> str:
+    """What ends a sentence is no part of the URL in it, and so of no port."""
+    url = found.rstrip(_ENDS_A_SENTENCE)
+    return without_credentials(url) + found[len(url) :]
 
 
 @lru_cache(maxsize=1024)  # the targets of a plan are few, and each of its writes names one

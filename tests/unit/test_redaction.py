@@ -142,3 +142,11 @@ def test_whatever_is_made_from_a_secret_is_kept_without_it() -> None:
     for thing in made:
         assert SECRET not in repr(thing), thing
         assert SECRET not in str(thing), thing
+
+
+@pytest.mark.parametrize("end", [",", ".", ";", ":", ")", "!", ")."])
+def test_a_url_keeps_its_port_where_a_sentence_ends_behind_it(end: str) -> None:
+    text = f"asked (http://u:hunter2@10.0.0.1:8080{end} and then"
+    assert without_secrets(text) == f"asked (http://10.0.0.1:8080{end} and then"
+    assert redacted(text.encode()) == f"asked (http://10.0.0.1:8080{end} and then".encode()
+    assert "hunter2" not in without_secrets(f"cut off: redis://u:hunter2{end} and then")

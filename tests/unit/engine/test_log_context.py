@@ -135,5 +135,5 @@ async def test_a_line_about_a_task_that_does_not_run_names_it_in_full(caplog: py
         await executor.wait_for_plan(7)
     told = [record.msg for record in caplog.records if "cannot be made" in record.getMessage()]
     assert [line.values for line in told if isinstance(line, Line)] == [
-        {"plan_id": 7, "task_id": "7-1", "tenant_id": "t1", "generation": 0, "error": "RuntimeError('on purpose')"}
+        {"plan_id": 7, "task_id": "7-1", "tenant_id": "t1", "generation": 0, "error": "RuntimeError: on purpose"}
     ]
