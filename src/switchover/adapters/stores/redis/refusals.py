@@ -19,6 +19,7 @@ UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, Overflo
 _IN_SCRIPT: Final = re.compile(r"\s*script: [0-9a-f]{40}, on @user_script:\d+\.?$")
 
 _REFUSED: Final = "nothing was changed"
+_UNKNOWN_OUTCOME: Final = "What was on its way was done whole or not at all"
 
 # The first that fits; subclasses before their classes. The second: waiting helps.
 _BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
@@ -57,9 +58,9 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     ),
     (rx.ClusterError, False, "the server is part of a cluster, which this store cannot use. Name one that is not"),
     (rx.MovedError, False, "the server is part of a cluster, which this store cannot use. Name one that is not"),
-    (rx.TimeoutError, True, "the server gave no answer in time. What was on its way was done whole or not at all"),
+    (rx.TimeoutError, True, f"the server gave no answer in time. {_UNKNOWN_OUTCOME}"),
     (rx.MaxConnectionsError, True, f"too many calls waited for a connection; {_REFUSED}"),
-    (TimeoutError, True, "the server gave no answer in time. What was on its way was done whole or not at all"),
+    (TimeoutError, True, f"the server gave no answer in time. {_UNKNOWN_OUTCOME}"),
     (
         rx.InvalidResponse,
         True,
@@ -75,6 +76,7 @@ _BY_TEXT: Final[tuple[tuple[str, bool, str], ...]] = (
     ("NOREPLICAS", True, f"the server has fewer replicas than min-replicas-to-write asks for; {_REFUSED}"),
     ("BUSY ", True, f"the server is busy with a script of somebody; {_REFUSED}"),
     ("UNKILLABLE", True, f"the server is busy with a script of somebody; {_REFUSED}"),
+    ("Protocol error", True, f"the connection failed. {_UNKNOWN_OUTCOME}"),
     ("max number of clients", True, f"the server takes no more connections; {_REFUSED}. Raise its maxclients"),
     (
         "WRONGTYPE",
@@ -111,5 +113,5 @@ def _judge(error: Exception, said: str) -> tuple[bool, str]:
         if isinstance(error, kind):
             return waiting, meaning
     if isinstance(error, LOST):
-        return True, "the connection failed. What was on its way was done whole or not at all"
+        return True, f"the connection failed. {_UNKNOWN_OUTCOME}"
     return False, f"the server refused; {_REFUSED}. See what `switchover doctor` finds"

@@ -112,7 +112,10 @@ local function note_arrival(tenant, arrival, member)
   call('ZADD', prefix .. ':arrived:' .. tenant, arrival, member)
 end
 
-local PARTS = {'tasks', 'configs', 'previous', 'status', 'heads', 'events', 'images', 'runs'}
+local PARTS = {
+  tasks = 'hash', configs = 'hash', previous = 'hash', status = 'string', heads = 'hash', events = 'stream',
+  images = 'hash', runs = 'stream',
+}
 
 -- Plans without live tasks, by their end; an end of '' is none.
 local function note_end(plan, live, ended)
@@ -135,10 +138,11 @@ local operations = {
     function(plan)
       if is_published(plan) then refuse('plan exists', plan) end
       typed(staged_plans, 'set')
+      for name, kind in pairs(PARTS) do typed(part(plan, name), kind) end
       begun[plan] = true
     end,
     function(plan)
-      for _, name in ipairs(PARTS) do call('UNLINK', part(plan, name)) end
+      for name in pairs(PARTS) do call('UNLINK', part(plan, name)) end
       call('SADD', staged_plans, plan)
     end},
   -- a new task: plan, ordinal, row, config, mark
