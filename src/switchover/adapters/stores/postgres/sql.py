@@ -1,13 +1,11 @@
 """What the store uses of asyncpg, which ships no types: its shapes, and the two ways to a connection."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]  # see above
 from asyncpg import exceptions as pg  # pyright: ignore[reportMissingTypeStubs]  # see above
-
-from switchover.adapters.stores.rows import Row
 
 __all__ = ["BROKEN", "Connection", "Pool", "connect", "create_pool", "pg"]
 
@@ -34,12 +32,6 @@ class Connection(Protocol):
 
     async def fetchval(self, query: str, *args: object) -> Any:  # noqa: ANN401  # as above
         """The first value of the first row, or None."""
-        ...
-
-    async def copy_records_to_table(
-        self, table_name: str, *, records: Iterable[Row], columns: Sequence[str] | None = None
-    ) -> str:
-        """Write many rows without a statement for them."""
         ...
 
     def transaction(
