@@ -26,13 +26,14 @@ from switchover.domain.task import (
 )
 from switchover.dto import Finding, TaskCreationResult, TaskOperationResult, TaskOutcome, TenantDeployConfig
 from switchover.engine.driver import Driver
+from switchover.engine.hearing import hear, heard
 from switchover.engine.outcomes import OperationOutcome
 from switchover.errors import ErrorCode, ErrorType, StorageError, StoreUnavailableError
 from switchover.factory import Draft, PlanFactory, StoreFacts
 from switchover.factory.validation import first_error
 from switchover.logs import get_log
 from switchover.redaction import without_secrets
-from switchover.spi import AnswerRequest, AppendAudit, Change, Clock, ExecutionStore, Request
+from switchover.spi import AnswerRequest, AppendAudit, Change, Clock, ExecutionStore, Request, Topic
 
 _log = get_log("switchover.operations")
 
@@ -403,8 +404,9 @@ class RemoteOperations:
 
     async def _ask(self, verb: str, payload: bytes) -> Mapping[str, Any]:
         request_id = await self._store.put_request(verb, payload)
-        waited = 0.0
+        since = self._clock.monotonic()
         while True:
+            seen = heard(self._store, Topic.COMMITS)
             request = await self._store.load_request(request_id)
             if request is not None and request.answer is not None:
                 answer: dict[str, Any] = orjson.loads(request.answer)
@@ -413,7 +415,7 @@ class RemoteOperations:
                         f"the driving process could not carry out {verb}: {answer['internalError']}"
                     )
                 return answer
-            if waited >= self._patience_seconds:
+            if self._clock.monotonic() - since >= self._patience_seconds:
                 driver = await self._store.driver()
                 who = "the driving process" if driver is None else driver.owner
                 msg = (
@@ -422,8 +424,7 @@ class RemoteOperations:
                     "over. Look at the status before asking again"
                 )
                 raise StoreUnavailableError(msg)
-            await self._clock.sleep(_POLL_SECONDS)
-            waited += _POLL_SECONDS
+            await hear(self._store, self._clock, Topic.COMMITS, seen, poll_seconds=_POLL_SECONDS)
 
 
 class Inbox:
@@ -444,6 +445,7 @@ class Inbox:
     async def _serve(self) -> None:
         last = 0
         while True:
+            seen = heard(self._store, Topic.REQUESTS)
             try:
                 requests = await self._store.open_requests(last, _PAGE)
             except StoreUnavailableError:
@@ -453,7 +455,7 @@ class Inbox:
                 last = request.request_id
                 await self._carry_out(request)
             if not requests:
-                await self._clock.sleep(_POLL_SECONDS)
+                await hear(self._store, self._clock, Topic.REQUESTS, seen, poll_seconds=_POLL_SECONDS)
 
     async def _carry_out(self, request: Request) -> None:
         try:

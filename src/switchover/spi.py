@@ -18,6 +18,7 @@ from asyncio import CancelledError
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from switchover.domain.access import AccessToken, LoginSession
@@ -639,6 +640,35 @@ class ServedStore(Protocol):
 
     async def describe(self) -> str:
         """What answers there, for people: program and version, size."""
+        ...
+
+
+class Topic(StrEnum):
+    """What a store may hear of."""
+
+    COMMITS = "commits"
+    REQUESTS = "requests"
+
+
+@runtime_checkable
+class HearingStore(Protocol):
+    """
+    A store that is told what other processes do, so that whoever waits for it is woken and need not look all the time.
+
+    What is heard is a hint and may get lost: whoever waits still looks by itself, only less often.
+    """
+
+    @property
+    def hears(self) -> bool:
+        """Whether it would be told now."""
+        ...
+
+    def heard(self, topic: Topic) -> int:
+        """A number that rises when something is heard: take it before looking, and wait with it afterwards."""
+        ...
+
+    async def hear(self, topic: Topic, seen: int) -> None:
+        """Wait until ``heard`` is not ``seen`` any more."""
         ...
 
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from switchover.domain.events import Event
 from switchover.domain.task import PlanId
+from switchover.engine.hearing import first_of, hear, heard
 from switchover.engine.patience import patiently
-from switchover.spi import Clock, ExecutionStore
+from switchover.spi import Clock, ExecutionStore, Topic
 
 _KEPT_EVENTS = 2048
 _PAGE = 500
@@ -71,19 +72,28 @@ class EventPublisher:
     @property
     def version(self) -> int:
         """Rises with every notification; take it before reading, and wait for a change of it after."""
-        return self._version
+        return self._version + (heard(self._store, Topic.COMMITS) if self.following else 0)
 
     async def changed(self, seen: int) -> None:
         """Wait until something may have been committed since ``version`` was ``seen``."""
+        if self.version != seen or self._closed:
+            return
         if self.following:
-            await self._clock.sleep(_POLL_SECONDS)
-        elif self._version == seen and not self._closed:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+            known = heard(self._store, Topic.COMMITS)
+            await first_of(
+                self._notified(),
+                hear(self._store, self._clock, Topic.COMMITS, known, poll_seconds=_POLL_SECONDS),
+            )
+        else:
+            await self._notified()
+
+    async def _notified(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
     async def subscribe(self, plan_id: PlanId, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """

@@ -14,18 +14,21 @@ from typing import Final, NamedTuple
 
 from switchover.adapters.stores.codec import decode_moment
 from switchover.adapters.stores.postgres.bulk import changed, storable_text
+from switchover.adapters.stores.postgres.listener import notify
 from switchover.adapters.stores.postgres.sql import Connection
-from switchover.spi import DriverInfo
+from switchover.spi import DriverInfo, Topic
 
 _CLASS: Final = 1_400_328_054
 """``SwOv``: which advisory locks are ours; beside it, which of the stores in the database."""
 
 _KEY: Final = f"({_CLASS}::bigint << 32 | 'driver'::regclass::oid::bigint)"
 
-ENTER: Final = f"SELECT epoch, pg_advisory_xact_lock_shared({_KEY}) FROM driver FOR SHARE"  # noqa: S608  # ours
+ENTER: Final = f"""
+SELECT epoch, pg_advisory_xact_lock_shared({_KEY}), {notify(Topic.COMMITS)} FROM driver FOR SHARE
+"""  # noqa: S608  # the statement is ours
 """
 Begins every commit. The row lock keeps the epoch as it is; the advisory lock shows who holds it, which the server does
-not tell of row locks.
+not tell of row locks. Who listens hears of the commit when it is one.
 """
 
 END_OTHERS: Final = f"""

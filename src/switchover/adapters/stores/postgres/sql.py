@@ -1,6 +1,6 @@
 """What the store uses of asyncpg, which ships no types: its shapes, and the two ways to a connection."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
@@ -38,6 +38,14 @@ class Connection(Protocol):
         self, *, isolation: str | None = None, readonly: bool = False
     ) -> AbstractAsyncContextManager[object]:
         """A transaction around what is inside."""
+        ...
+
+    async def add_listener(self, channel: str, callback: Callable[["Connection", int, str, str], None]) -> None:
+        """Have it called with the connection, the sender's process, the channel and the word."""
+        ...
+
+    def add_termination_listener(self, callback: Callable[["Connection"], None]) -> None:
+        """Have it called when the connection ends."""
         ...
 
     def is_in_transaction(self) -> bool:

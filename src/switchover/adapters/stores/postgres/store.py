@@ -11,6 +11,7 @@ from switchover.adapters.stores.postgres.checks import problems
 from switchover.adapters.stores.postgres.connection import CONNECT_SECONDS, LOST, Server
 from switchover.adapters.stores.postgres.driver_session import DriverSession
 from switchover.adapters.stores.postgres.lease import look, take
+from switchover.adapters.stores.postgres.listener import Listener, notify
 from switchover.adapters.stores.postgres.reader import Reader
 from switchover.adapters.stores.postgres.schema import is_prepared, migrations, prepare
 from switchover.adapters.stores.postgres.sql import Connection, Pool
@@ -36,6 +37,7 @@ from switchover.spi import (
     StoredTask,
     StoreState,
     TenantRecord,
+    Topic,
 )
 
 _Result = TypeVar("_Result")
@@ -48,6 +50,11 @@ _ATTEMPTS: Final = _CONNECTIONS + 1
 _CHANGES: Final = "SELECT hashtextextended(pg_current_snapshot()::text, 0)"
 """What a reader can see changes with every commit, and with it the snapshot; asking writes and locks nothing."""
 
+
+_LEAVE_REQUEST: Final = f"""
+INSERT INTO request (request_id, verb, payload, submitted_at) VALUES ($1, $2, $3, $4)
+RETURNING {notify(Topic.REQUESTS)}
+"""  # noqa: S608  # the statement is ours
 
 _DESCRIBE: Final = "SELECT current_setting('server_version'), pg_size_pretty(pg_database_size(current_database()))"
 
@@ -87,6 +94,7 @@ class PostgresExecutionStore(ExecutionStore):
         self._stage_lists = StageLists()
         self._pool: Pool | None = None
         self._session: DriverSession | None = None
+        self._listener = Listener(self._server)
         self._access = PostgresAccessStore(read=self._read, write=self._write)
 
     async def open(self) -> None:
@@ -101,10 +109,12 @@ class PostgresExecutionStore(ExecutionStore):
                 pool.terminate()
                 raise
         self._pool = pool
+        self._listener.begin()
 
     async def aclose(self) -> None:
         pool, session = self._pool, self._session
         self._pool = self._session = None
+        await self._listener.aclose()
         if session is not None:
             await session.release()
         if pool is not None:
@@ -171,8 +181,7 @@ class PostgresExecutionStore(ExecutionStore):
     async def put_request(self, verb: str, payload: bytes) -> int:
         async def put(connection: Connection) -> int:
             number = await take_numbers(connection, "request", 1)
-            statement = "INSERT INTO request (request_id, verb, payload, submitted_at) VALUES ($1, $2, $3, $4)"
-            await connection.execute(statement, number, verb, payload, encode_moment(self._now()))
+            await connection.execute(_LEAVE_REQUEST, number, verb, payload, encode_moment(self._now()))
             return number
 
         return await self._write("leaving a request", put)
@@ -240,6 +249,21 @@ class PostgresExecutionStore(ExecutionStore):
 
     async def check(self) -> Sequence[str]:
         return await self._read("checking the store", lambda c: problems(c, self._reader))
+
+    # Hearing
+
+    @property
+    def hears(self) -> bool:
+        """Whether the server would tell of commits and requests now."""
+        return self._listener.hears
+
+    def heard(self, topic: Topic) -> int:
+        """As the SPI says."""
+        return self._listener.heard(topic)
+
+    async def hear(self, topic: Topic, seen: int) -> None:
+        """As the SPI says."""
+        await self._listener.hear(topic, seen)
 
     # For the command line
 
