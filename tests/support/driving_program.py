@@ -3,7 +3,7 @@ A program that opens an executor over a database and drives it, or waits for the
 
 ::
 
-    python -m tests.support.driving_program FOLDER
+    python -m tests.support.driving_program FOLDER [URL]
 
 A step writes down its beginning and its end in ``FOLDER/executions`` and waits between the two until its gate is open:
 a file ``FOLDER/gates/<tenant>.<stage>``, or ``FOLDER/gates/all``.
@@ -48,15 +48,20 @@ def stages_of(folder: Path, config: TenantDeployConfig) -> Sequence[TaskStage]:
     return [CompositeServiceStage(name, steps) for name in STAGES]
 
 
-async def main(folder: Path) -> None:
+def in_file(folder: Path) -> str:
+    """The store, where a test names no other."""
+    return f"sqlite:///{folder}/switchover.db"
+
+
+async def main(folder: Path, url: str) -> None:
     """Drive until told to end."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    url = f"sqlite:///{folder}/switchover.db"
     async with open_executor(url, stage_factory=lambda config: stages_of(folder, config), grace_seconds=0) as executor:
         append(folder / "opened", f"{os.getpid()} {'drives' if executor.driving else 'follows'}")
         await ended.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    place = Path(sys.argv[1])
+    asyncio.run(main(place, sys.argv[2] if len(sys.argv) > 2 else in_file(place)))
