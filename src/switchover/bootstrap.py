@@ -25,6 +25,7 @@ from switchover.adapters.health import HttpHealthCheckClient
 from switchover.adapters.network import guarded_session
 from switchover.adapters.targets.provider import SchemeTargetProvider, TargetFamily
 from switchover.config import ExecutorSettings
+from switchover.dispatch import Dispatching
 from switchover.domain.addresses import AllowList
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.events import Event
@@ -47,6 +48,7 @@ from switchover.logs import get_log
 from switchover.operations import Inbox, LocalOperations, Operations, RemoteOperations
 from switchover.redaction import without_password
 from switchover.runtimes.embedded import EmbeddedRuntime
+from switchover.runtimes.procrastinate.carrier import WorkerCarrier
 from switchover.spi import (
     Clock,
     CommitObserver,
@@ -63,6 +65,12 @@ _log = get_log("switchover.executor")
 
 _TAKE_OVER_SECONDS = 0.2
 _PATIENCE_SECONDS = 30.0
+
+StagesBy = Literal["here", "workers", "auto"]
+"""
+Who carries stages out when this process drives: this process; workers; or workers as soon as there are any, and this
+process while there are none.
+"""
 
 Mode = Literal["drive", "record", "read"]
 """
@@ -174,15 +182,16 @@ class Executor:
         mode: Mode,
         actor: Actor = UNKNOWN_ACTOR,
         observers: Sequence[CommitObserver] = (),
+        stages_by: StagesBy = "here",
     ) -> None:
         self.settings = settings
         self.store = store
         self.clock = clock
         self._policies = policies
         self._services = services
-        self._catalogue = catalogue
-        self._stage_factory = stage_factory
+        self._stages = StageMaker(catalogue, stage_factory)
         self._mode = mode
+        self._stages_by: StagesBy = stages_by
         self._on_commit = shielded(observers)
         self._publisher = EventPublisher(store, clock)
         self.factory = PlanFactory(settings, catalogue, stage_factory)
@@ -192,8 +201,8 @@ class Executor:
         self._driver: Driver | None = None
         self._local: LocalOperations | None = None
         self._lease: DriverLease | None = None
+        self._carrier: WorkerCarrier | None = None
         self._loops: list[asyncio.Task[None]] = []
-        self._compiled: dict[PlanId, Sequence[TaskStage]] = {}
         self.driver_failure: StorageError | None = None
         self.facade = DeploymentTaskFacade(store, clock, self._operations, actor)
 
@@ -214,6 +223,7 @@ class Executor:
         Requests of other processes are answered until the stages have ended. Whoever cancels this may call it again,
         with a shorter limit.
         """
+        await self._close_carrier()
         if self._driver is not None:
             await self._driver.stop(finish_stages_within_seconds=finish_stages_within_seconds)
             self._driver = self._local = None
@@ -345,6 +355,12 @@ class Executor:
         if lease is None:
             return False
         self._lease = lease
+        try:
+            self._carrier = await self._make_carrier()
+        except BaseException:
+            with suppress(StorageError):
+                await self._release()
+            raise
         driver = Driver(
             store=self.store,
             lease=lease,
@@ -362,10 +378,12 @@ class Executor:
             ),
             on_fatal=self._failed,
             on_commit=self._on_commit,
+            carrier=self._carrier,
         )
         try:
             await driver.start()
         except BaseException:
+            await self._close_carrier()
             # What was picked up goes back as after a crash; and the next attempt must find the lease free.
             await driver.stop(finish_stages_within_seconds=0.0)
             with suppress(StorageError):
@@ -378,6 +396,28 @@ class Executor:
         inbox = Inbox(store=self.store, operations=self._local, clock=self.clock)
         self._loops.append(asyncio.ensure_future(inbox.run()))
         return True
+
+    async def _make_carrier(self) -> WorkerCarrier | None:
+        """Whoever has stages carried out by workers; None where this process carries them out itself."""
+        dispatching = self.store if isinstance(self.store, Dispatching) else None
+        wanted = self._stages_by != "here" and self._mode == "drive"
+        if dispatching is None:
+            if wanted and self._stages_by == "workers":
+                msg = "stages can be given to workers over a postgresql:// store only; leave them here"
+                raise StoreUnusableError(msg)
+            return None
+        dispatching.give_orders(wanted=wanted)
+        if not wanted:
+            return None
+        await dispatching.dispatch.prepare()
+        carrier = WorkerCarrier(book=dispatching.dispatch, clock=self.clock, alone=self._stages_by == "auto")
+        await carrier.start()
+        return carrier
+
+    async def _close_carrier(self) -> None:
+        if self._carrier is not None:
+            carrier, self._carrier = self._carrier, None
+            await carrier.aclose()
 
     async def _release(self) -> None:
         if self._lease is not None:
@@ -402,13 +442,24 @@ class Executor:
     async def _let_go(self) -> None:
         """Somebody else may drive now; requests to this process are answered with the reason why it does not."""
         driver = self._driver
+        await self._close_carrier()
         if driver is not None:
             await driver.stop(finish_stages_within_seconds=0.0)
             self._driver = None
         with suppress(StorageError):
             await self._release()
 
-    def _stages(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
+
+class StageMaker:
+    """Makes the stages of tasks: from the plan's own catalogue, else from the stage factory, else from the settings."""
+
+    def __init__(self, catalogue: StageCatalogue, stage_factory: StageFactory | None) -> None:
+        self._catalogue = catalogue
+        self._stage_factory = stage_factory
+        self._compiled: dict[PlanId, Sequence[TaskStage]] = {}
+
+    def __call__(self, plan: PlanRecord, record: TaskRecord) -> Sequence[TaskStage]:
+        """The stages of one task; raises whatever a user's factory raises."""
         rules = plan.plan.rules
         if not rules.services and self._stage_factory is not None:
             return self._stage_factory(TenantDeployConfig.from_snapshot(record.config))
@@ -471,6 +522,7 @@ async def open_executor(
     store: ExecutionStore | None = None,
     actor: Actor | None = None,
     observers: Iterable[CommitObserver] = (),
+    stages_by: StagesBy = "here",
 ) -> AsyncGenerator[Executor]:
     """
     Open a store and run an executor over it.
@@ -486,6 +538,7 @@ async def open_executor(
         store: In place of the one behind ``url``.
         actor: Whom the audit log names for what ``facade`` writes; None: the user of this process.
         observers: Are told of every commit of this process.
+        stages_by: Who carries stages out while this process drives; with a ``postgresql://`` store only.
 
     Raises:
         StorageError: The store cannot be used; the message says what to do.
@@ -495,34 +548,46 @@ async def open_executor(
     own_clock = clock if clock is not None else SystemClock()
     own_policies = Policies.of(policies)
     opened = store if store is not None else make_store(url)
-    allow_list = AllowList(chosen.endpoint_allow_list)
+    try:
+        async with step_services(chosen, own_clock, own_policies, health_client) as services:
+            await opened.open()
+            executor = Executor(
+                store=opened,
+                settings=chosen,
+                clock=own_clock,
+                policies=own_policies,
+                services=services,
+                catalogue=StageCatalogue(),
+                stage_factory=stage_factory,
+                mode=mode,
+                actor=actor if actor is not None else local_actor("library"),
+                observers=tuple(observers),
+                stages_by=stages_by,
+            )
+            await executor.start()
+            try:
+                yield executor
+            finally:
+                await executor.stop(finish_stages_within_seconds=grace_seconds)
+    finally:
+        await opened.aclose()
+
+
+@asynccontextmanager
+async def step_services(
+    settings: ExecutorSettings, clock: Clock, policies: Policies, health_client: HealthCheckClient | None
+) -> AsyncGenerator[StepServices]:
+    """What steps work with, for as long as the context is open."""
+    allow_list = AllowList(settings.endpoint_allow_list)
     session = guarded_session(allow_list)
     targets = SchemeTargetProvider(_families(allow_list, session))
     try:
-        await opened.open()
-        executor = Executor(
-            store=opened,
-            settings=chosen,
-            clock=own_clock,
-            policies=own_policies,
-            services=StepServices(
-                targets=targets,
-                health_client=health_client if health_client is not None else HttpHealthCheckClient(session),
-                clock=own_clock,
-                health_policy=own_policies.health_check,
-            ),
-            catalogue=StageCatalogue(),
-            stage_factory=stage_factory,
-            mode=mode,
-            actor=actor if actor is not None else local_actor("library"),
-            observers=tuple(observers),
+        yield StepServices(
+            targets=targets,
+            health_client=health_client if health_client is not None else HttpHealthCheckClient(session),
+            clock=clock,
+            health_policy=policies.health_check,
         )
-        await executor.start()
-        try:
-            yield executor
-        finally:
-            await executor.stop(finish_stages_within_seconds=grace_seconds)
     finally:
         await targets.aclose()
         await session.close()
-        await opened.aclose()

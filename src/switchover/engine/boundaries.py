@@ -22,6 +22,7 @@ from switchover.domain.task import (
     TaskStatus,
 )
 from switchover.engine.checkpoints import CheckpointService
+from switchover.engine.failures import defect_of
 from switchover.engine.records import PlanRecord, TaskRecord
 from switchover.engine.state_manager import TaskEdit, TaskStateManager
 from switchover.errors import ErrorCode, ErrorType, text_of
@@ -239,15 +240,7 @@ class Boundaries:
         if work is None:
             return self._change(plan, record, self._nothing_left)
         stage = record.task.stage_names[work.index]
-        failure = FailureInfo(
-            error_code=ErrorCode.INTERNAL_ERROR,
-            error_type=ErrorType.SYSTEM_ERROR,
-            message=f"tenant {record.tenant_id}, stage {stage}: a defect of this program ended the run: "
-            f"{text_of(error)}; report it with the log, and retry",
-            timestamp=self._manager.clock.now(),
-            failed_at=FailurePoint(stage=stage),
-            retryable=True,
-        )
+        failure = defect_of(error, task=record.task, stage=stage, now=self._manager.clock.now())
         if work.restoring:
             return self.stage_not_restored(plan, record, work.index, failure)
         return self.stage_failed(plan, record, work.index, failure)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from switchover.dispatch import StageCarrier, StageOrder
+from switchover.dispatch import StageCarrier, StageEnd, StageOrder, order_of
 from switchover.domain.stage import PreImage, StageStep, TaskRuntimeContext, TaskStage
 from switchover.domain.task import FailureInfo, TenantDeployConfigSnapshot
 from switchover.engine.boundaries import Work, work_of
@@ -81,16 +81,13 @@ class Delegate:
 
     def adopts(self, record: TaskRecord) -> bool:
         """Whether the run of a task, begun under an earlier driver, is in good hands."""
-        work = work_of(record)
-        return work is not None and self.carrier.adopts(_order(record, work))
+        order = order_of(record.task)
+        return order is not None and self.carrier.adopts(order)
 
-    async def carry(self, record: TaskRecord, work: Work) -> FailureInfo | None:
+    async def carry(self, record: TaskRecord, work: Work) -> StageEnd | None:
         """Wait until the stage has ended; see ``StageCarrier``."""
-        return await self.carrier.carry(_order(record, work))
-
-
-def _order(record: TaskRecord, work: Work) -> StageOrder:
-    return StageOrder(record.task.key, record.task.generation, work.index, work.restoring)
+        task = record.task
+        return await self.carrier.carry(StageOrder(task.key, task.generation, work.index, work.restoring))
 
 
 class StoredPreImages:
@@ -265,7 +262,7 @@ class _Run:
         self._number = number
         self._deadline: Deadline
 
-    async def whole(self, started: asyncio.Future[None]) -> None:  # noqa: C901, PLR0912  # one coroutine, see below
+    async def whole(self, started: asyncio.Future[None]) -> None:  # noqa: C901, PLR0912, PLR0915  # one, see below
         """
         From its start to its end.
 
@@ -273,7 +270,6 @@ class _Run:
         level costs memory while a step waits, and time whenever it goes on.
         """
         executor, record = self._executor, self._record
-        delegate = executor.delegate
         CURRENT_RUN.set(record.runtime)
         deadline = self._deadline = executor.deadlines.take()
         try:
@@ -281,19 +277,22 @@ class _Run:
             del started
             while (work := self._next()) is not None:
                 # A rollback that begins at a boundary is a run of its own: its first heartbeat comes an interval later.
-                generation = record.task.generation
+                generation, delegate = record.task.generation, executor.delegate
                 with executor.heartbeat.running(record):
                     while work is not None and record.task.generation == generation:
                         stage, context = self._enter(work)
                         failure: FailureInfo | None = None
                         try:
-                            if delegate is not None:
-                                failure = await delegate.carry(record, work)
-                            elif work.restoring:
-                                await stage.rollback.rollback(record.task, context)
+                            end = None if delegate is None else await delegate.carry(record, work)
+                            if end is not None:
+                                failure = end.failure
                             else:
-                                for step in stage.steps:
-                                    await self._run_step(step)
+                                delegate = None  # a run whose stages are carried out here stays here
+                                if work.restoring:
+                                    await stage.rollback.rollback(record.task, context)
+                                else:
+                                    for step in stage.steps:
+                                        await self._run_step(step)
                         except StorageError:
                             raise
                         except StageAdriftError:

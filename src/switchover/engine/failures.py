@@ -40,3 +40,16 @@ def failure_of(error: BaseException, *, task: TaskView, stage: str, step: str | 
         failed_at=FailurePoint(stage=stage, step=step),
         retryable=retryable,
     )
+
+
+def defect_of(error: BaseException, *, task: TaskView, stage: str, now: datetime) -> FailureInfo:
+    """Describe what nobody foresaw, and what ended a run outside of its steps."""
+    return FailureInfo(
+        error_code=ErrorCode.INTERNAL_ERROR,
+        error_type=ErrorType.SYSTEM_ERROR,
+        message=f"tenant {task.tenant_id}, stage {stage}: a defect of this program ended the run: "
+        f"{text_of(error)}; report it with the log, and retry",
+        timestamp=now,
+        failed_at=FailurePoint(stage=stage),
+        retryable=True,
+    )

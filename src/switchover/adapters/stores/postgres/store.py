@@ -9,6 +9,7 @@ from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.postgres.access import PostgresAccessStore, take_numbers
 from switchover.adapters.stores.postgres.checks import problems
 from switchover.adapters.stores.postgres.connection import CONNECT_SECONDS, LOST, Server
+from switchover.adapters.stores.postgres.dispatch import PostgresDispatch
 from switchover.adapters.stores.postgres.driver_session import DriverSession
 from switchover.adapters.stores.postgres.lease import look, take
 from switchover.adapters.stores.postgres.listener import Listener, notify
@@ -96,6 +97,8 @@ class PostgresExecutionStore(ExecutionStore):
         self._session: DriverSession | None = None
         self._listener = Listener(self._server)
         self._access = PostgresAccessStore(read=self._read, write=self._write)
+        self.dispatch = PostgresDispatch(self._server, self._read, self._write, self._now)
+        """Orders for workers, and the workers themselves."""
 
     async def open(self) -> None:
         if self._pool is not None:
@@ -171,10 +174,18 @@ class PostgresExecutionStore(ExecutionStore):
         try:
             with self._server.errors("committing"):
                 async with session.transaction() as connection:
-                    return CommitResult(granted=await BatchWriter(connection, self._stage_lists).write(batch))
+                    granted = await BatchWriter(connection, self._stage_lists).write(batch)
+                    await self.dispatch.keeper.join(connection, batch)
         except BaseException:
             self._stage_lists.forget()
+            self.dispatch.keeper.forget()
             raise
+        self.dispatch.keeper.joined()
+        return CommitResult(granted=granted)
+
+    def give_orders(self, *, wanted: bool) -> None:
+        """From the next commit on, stages that begin are ordered from workers, or no more; see ``OrderKeeper``."""
+        self.dispatch.keeper.keep(gives_orders=wanted)
 
     # Requests of other processes
 
