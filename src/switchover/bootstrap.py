@@ -410,7 +410,12 @@ class Executor:
         if not wanted:
             return None
         await dispatching.dispatch.prepare()
-        carrier = WorkerCarrier(book=dispatching.dispatch, clock=self.clock, alone=self._stages_by == "auto")
+        carrier = WorkerCarrier(
+            book=dispatching.dispatch,
+            clock=self.clock,
+            dead_seconds=self.settings.worker_timeout_seconds,
+            alone=self._stages_by == "auto",
+        )
         await carrier.start()
         return carrier
 

@@ -85,6 +85,11 @@ class ExecutorSettings(BaseSettings):
     audit_retention_days: int | None = Field(
         default=None, ge=1, description="Entries of the audit log that are older are forgotten; none: never."
     )
+    worker_timeout_seconds: float = Field(
+        default=4.0,
+        ge=3,
+        description="A worker whose heartbeats stay away for so long is gone: its stages begin again.",
+    )
     plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
     log_format: LogFormat = Field(default=LogFormat.TEXT, description="How the command line writes its log.")
     log_level: LogLevel | None = Field(

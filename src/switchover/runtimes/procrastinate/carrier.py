@@ -22,8 +22,8 @@ from switchover.spi import Clock
 
 _log = get_log("switchover.workers")
 
-DEAD_SECONDS: Final = 4.0
 _SWEEP_SECONDS: Final = 0.25
+_LONGEST_SWEEP_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 1.0
 _REPAIR_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 0.5
@@ -51,11 +51,13 @@ class WorkerCarrier:
     Hears, watches and repairs, from ``start`` to ``aclose``.
 
     Args:
+        dead_seconds: A worker from which nothing comes for so long is gone.
         alone: Carry out here what nobody has claimed while there is no worker.
     """
 
-    def __init__(self, *, book: OrderBook, clock: Clock, alone: bool) -> None:
+    def __init__(self, *, book: OrderBook, clock: Clock, dead_seconds: float, alone: bool) -> None:
         self._book = book
+        self._dead_seconds = dead_seconds
         self._clock = clock
         self._alone = alone
         self._standing: dict[StageOrder, GivenOrder] = {}
@@ -196,9 +198,9 @@ class WorkerCarrier:
                 seen[worker.worker] = _Seen(worker.heartbeats)
                 continue
             # A process that was frozen itself has heard nobody meanwhile; that is not the workers' silence.
-            known.silent_seconds += min(passed, 2 * _SWEEP_SECONDS + DEAD_SECONDS / 4)
+            known.silent_seconds += min(passed, _LONGEST_SWEEP_SECONDS)
             seen[worker.worker] = known
-            if known.silent_seconds >= DEAD_SECONDS:
+            if known.silent_seconds >= self._dead_seconds:
                 dead.append(worker)
         self._seen = seen
         self._book.work_alone(alone=self._alone and not seen)
