@@ -95,6 +95,9 @@ class ExecutorSettings(BaseSettings):
     log_level: LogLevel | None = Field(
         default=None, description="Lowest level that the command line logs; none: info for `serve`, else warning."
     )
+    stop_timeout_seconds: float = Field(
+        default=30.0, ge=0, description="How long running stages may take to end when the command line is told to stop."
+    )
     metrics_open: bool = Field(default=False, description="Whether /metrics is answered without a token.")
 
     @field_validator("endpoint_allow_list")

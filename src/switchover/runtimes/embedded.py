@@ -6,7 +6,12 @@ from contextvars import copy_context
 from typing import Any
 
 from switchover.domain.task import TaskKey
+from switchover.logs import get_log
 from switchover.spi import Clock
+
+_log = get_log("switchover.runtime")
+
+_MOST_NAMED = 20
 
 
 class EmbeddedRuntime:
@@ -38,6 +43,13 @@ class EmbeddedRuntime:
             ended.cancel()
             await asyncio.gather(limit, ended, return_exceptions=True)
         runs = list(self._runs)
+        if runs and seconds > 0:
+            _log.warning(
+                "stages that have not ended in time are interrupted; whoever drives next runs them again",
+                limit_seconds=seconds,
+                count=len(runs),
+                tasks=[self._runs[run].task_id for run in runs[:_MOST_NAMED]],
+            )
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)

@@ -49,6 +49,15 @@ Config = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help=f"Settings (TOML). Default: {CONFIG_VARIABLE}."),
 ]
+StopTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--stop-timeout",
+        min=0,
+        metavar="SECONDS",
+        help="How long running stages may take to end when it is told to stop; then they are interrupted. Default: 30.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Log everything, and show where unexpected errors happen.")]
 
 _SHARED = {"db": Db, "store": Store, "server": Server, "config": Config, "debug": Debug}

@@ -1,8 +1,8 @@
 """
 Staying with the work until it has come to rest, and leaving it in good order when somebody asks for that.
 
-One Ctrl-C (or SIGTERM) starts nothing more, lets running stages end, and leaves; a second one leaves now. Either way
-the next process that drives the store goes on from what is recorded.
+One Ctrl-C (or SIGTERM) starts nothing more, lets running stages end within a limit, and leaves; a second one leaves
+now. Either way the next process that drives the store goes on from what is recorded.
 """
 
 import asyncio
@@ -71,6 +71,38 @@ class Interrupts:
             self._task.cancel()
 
 
+async def finish_stages(
+    executor: "Service",
+    interrupts: Interrupts,
+    seconds: float,
+    meanwhile: Callable[[], Awaitable[object]] | None = None,
+) -> bool:
+    """
+    Start nothing more, let running stages end, but no longer than this, and give the store to the next driver.
+
+    Args:
+        meanwhile: Done a few times a second.
+
+    Returns:
+        False when the second signal has cut that short.
+    """
+    finishing = asyncio.ensure_future(executor.stop(finish_stages_within_seconds=seconds))
+    try:
+        while not finishing.done() and not interrupts.second.is_set():
+            if meanwhile is not None:
+                await meanwhile()
+            await _any_of(_LONGEST_SECONDS, interrupts.second.wait, lambda: asyncio.wait({finishing}))
+    finally:
+        cut_short = not finishing.done()
+        if cut_short:
+            finishing.cancel()
+            await asyncio.gather(finishing, return_exceptions=True)
+            await executor.stop(finish_stages_within_seconds=0)
+    if not finishing.cancelled():
+        await finishing
+    return not cut_short
+
+
 @dataclass(slots=True, kw_only=True)
 class Companion:
     """
@@ -78,6 +110,7 @@ class Companion:
 
     Args:
         go_on: The command that goes on where this process leaves off.
+        stop_timeout_seconds: How long running stages may take to end once somebody wants us to leave.
     """
 
     executor: "Service"
@@ -85,6 +118,7 @@ class Companion:
     screen: "Screen"
     interrupts: Interrupts
     go_on: str
+    stop_timeout_seconds: float = math.inf
     _began: float = field(default_factory=time.monotonic)
     _cannot_look: bool = False
     _outage_since: "datetime | None" = None
@@ -134,23 +168,13 @@ class Companion:
                 await _any_of(min(_REDRAW_SECONDS, due - ended), first.wait, partial(executor.changed, seen))
 
     async def _leave(self) -> Look:
+        limit = f" within {self.stop_timeout_seconds:g} s" if math.isfinite(self.stop_timeout_seconds) else ""
         self.screen.say(
-            "stopping: nothing more is started, and running stages are brought to their end; press Ctrl-C again to "
-            "stop at once"
+            f"stopping: nothing more is started, and running stages are brought to their end{limit}; press Ctrl-C "
+            "again to stop at once"
         )
-        finishing = asyncio.ensure_future(self.executor.stop(finish_stages_within_seconds=math.inf))
-        try:
-            while not finishing.done() and not self.interrupts.second.is_set():
-                await self._look()
-                await _any_of(_LONGEST_SECONDS, self.interrupts.second.wait, lambda: asyncio.wait({finishing}))
-        finally:
-            if not finishing.done():
-                self.screen.say("stopping now: the stages that run are interrupted, and run again next time")
-                finishing.cancel()
-                await asyncio.gather(finishing, return_exceptions=True)
-                await self.executor.stop(finish_stages_within_seconds=0)
-        if not finishing.cancelled():
-            await finishing
+        if not await finish_stages(self.executor, self.interrupts, self.stop_timeout_seconds, self._look):
+            self.screen.say("stopped at once: the stages that ran are interrupted, and run again next time")
         look = await self.subject.look()
         if not look.at_rest:
             self.screen.say(f"stopped; {self.subject.name} goes on from here with: {self.go_on}")

@@ -1,16 +1,17 @@
 """
 uvicorn in the loop of the executor: listening, and leaving in good order.
 
-When asked to stop, streams of events end at once, connections that are being answered get a few seconds, and then the
-executor is stopped by whoever opened it. uvicorn waits for connections before anything else, so the streams have to be
-ended before that, or they would keep it waiting.
+When asked to stop, it says that it is not ready, streams of events end at once, and the work is brought to an end while
+everybody is still answered. Only then nobody new is let in, and connections that are being answered get a few seconds.
+uvicorn waits for connections before anything else, so the streams have to be ended before that, or they would keep it
+waiting.
 """
 
 import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
 import uvicorn
@@ -98,6 +99,8 @@ async def serve(
     stopping: asyncio.Event,
     *,
     started: Callable[[], None],
+    at_once: asyncio.Event | None = None,
+    finish: Callable[[], Awaitable[object]] | None = None,
     certificate: tuple[str, str] | None = None,
 ) -> None:
     """
@@ -105,6 +108,8 @@ async def serve(
 
     Args:
         started: Called as soon as requests are answered.
+        at_once: Set when the connections get no time.
+        finish: Ends the work, while requests are still answered.
         certificate: Files with the certificate (and those up to the root) and its key; None: no TLS.
 
     Raises:
@@ -129,12 +134,22 @@ async def serve(
     async def leave() -> None:
         await stopping.wait()
         streams.close()
-        server.should_exit = True
+        try:
+            if finish is not None:
+                await finish()
+        finally:
+            server.should_exit = True
+        if at_once is not None:
+            await at_once.wait()
+            server.force_exit = True
 
     leaving = asyncio.ensure_future(leave())
     try:
         await server.serve(sockets=[made])
     finally:
+        failure = leaving.exception() if leaving.done() and not leaving.cancelled() else None
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         await streams.aclose()
+    if failure is not None:
+        raise failure

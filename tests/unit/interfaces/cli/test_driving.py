@@ -128,7 +128,7 @@ async def test_two_signals_stop_at_once(setting: Setting) -> None:
     code, _ = await setting.companion().stay()
     assert code is ExitCode.PAUSED
     assert setting.executor.stops == [math.inf, 0]
-    assert any(text.startswith("stopping now") for text in setting.screen.said)
+    assert any(text.startswith("stopped at once") for text in setting.screen.said)
 
 
 async def test_whoever_does_not_drive_only_leaves(setting: Setting) -> None:

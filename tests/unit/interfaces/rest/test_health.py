@@ -72,6 +72,16 @@ async def test_it_is_not_ready_when_it_may_drive_no_more(rig: Rig, http: httpx2.
     assert (status, document["code"]) == (503, "STORE_CONFLICT")
 
 
+async def test_it_is_not_ready_from_the_moment_on_that_it_is_told_to_stop_and_lives_on(rig: Rig) -> None:
+    app = create_app(rig.executor, OpenAccess())
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://here") as http:
+        assert (await _ready(http))[0] == 200
+        app.state.streams.close()
+        status, document = await _ready(http)
+        assert (status, document["code"]) == (503, "STOPPING")
+        assert (await http.get("/livez")).status_code == 200
+
+
 @pytest.fixture
 async def follower(tmp_path: Path) -> AsyncIterator[tuple[str, Executor]]:
     url = f"sqlite:///{tmp_path / 'x.db'}"

@@ -1,5 +1,6 @@
 """pause, resume, cancel, retry, rollback: requests about work that exists."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -201,8 +202,10 @@ class _Request:
     def carry_out(self, *, wait: bool, no_wait: bool) -> ExitCode:
         if wait and no_wait:
             raise CommandError("--wait and --no-wait exclude each other", ExitCode.USAGE)
-        log = log_choice(self.place.settings() if self.place.served is None else None)
-        return run_async(self._recorded() if no_wait else self._done(wait=wait), log=log)
+        settings = self.place.settings() if self.place.served is None else None
+        limit = math.inf if settings is None else settings.stop_timeout_seconds
+        work = self._recorded() if no_wait else self._done(limit, wait=wait)
+        return run_async(work, log=log_choice(settings))
 
     async def _recorded(self) -> ExitCode:
         async with self.place.connect("record") as executor:
@@ -212,7 +215,7 @@ class _Request:
                 print(f"no process drives it; to go on: {self.place.command('run', '--plan', _plan_of(result))}")
             return code
 
-    async def _done(self, *, wait: bool) -> ExitCode:
+    async def _done(self, stop_timeout: float, *, wait: bool) -> ExitCode:
         with Interrupts() as interrupts:
             async with self.place.connect("drive") as executor:
                 result = await self._ask(executor)
@@ -229,6 +232,7 @@ class _Request:
                     screen=screen,
                     interrupts=interrupts,
                     go_on=self.place.command("run", "--plan", _plan_of(result)),
+                    stop_timeout_seconds=stop_timeout,
                 )
                 code, look = await companion.stay()
                 if self.output is Format.TABLE:  # else the result of the request was the one document

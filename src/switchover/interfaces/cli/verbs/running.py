@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from switchover.domain.task import PlanId
-from switchover.interfaces.cli.command import add_verb, run_async
+from switchover.interfaces.cli.command import StopTimeout, add_verb, run_async
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan
 from switchover.interfaces.cli.failing import CommandError
@@ -47,6 +47,7 @@ def run(
     ] = False,
     progress: ProgressOption = Progress.AUTO,
     reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it goes into the audit log.")] = "",
+    stop_timeout: StopTimeout = None,
     log_format: LogFormatOption = None,
     log_level: LogLevelOption = None,
     output: Output = Format.TABLE,
@@ -58,7 +59,14 @@ def run(
         raise CommandError("--new goes with a plan file", ExitCode.USAGE)
     settings = place.settings()
     log = log_choice(settings, log_format, log_level)
-    asked = _Asked(place=place.because(reason), file=file, plan_id=plan, new=new, settings=settings)
+    asked = _Asked(
+        place=place.because(reason),
+        file=file,
+        plan_id=plan,
+        new=new,
+        settings=settings,
+        stop_timeout=settings.stop_timeout_seconds if stop_timeout is None else stop_timeout,
+    )
     return run_async(_run(asked, progress, output, tells_events=log.tells_events), log=log)
 
 
@@ -71,6 +79,7 @@ class _Asked:
     plan_id: int | None
     new: bool
     settings: "ExecutorSettings"
+    stop_timeout: float
 
 
 async def _run(asked: _Asked, progress: Progress, output: Format, *, tells_events: bool) -> ExitCode:
@@ -104,6 +113,7 @@ async def _run(asked: _Asked, progress: Progress, output: Format, *, tells_event
                 screen=screen,
                 interrupts=interrupts,
                 go_on=place.command("run", *((file,) if file is not None else ("--plan", str(known)))),
+                stop_timeout_seconds=asked.stop_timeout,
             )
             code, look = await companion.stay()
             await last_word.say(code, look)

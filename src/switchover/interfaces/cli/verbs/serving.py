@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.interfaces.cli.command import run_async, verb
-from switchover.interfaces.cli.driving import Interrupts
+from switchover.interfaces.cli.command import StopTimeout, run_async, verb
+from switchover.interfaces.cli.driving import Interrupts, finish_stages
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.extras import need_server_extra
 from switchover.interfaces.cli.failing import CommandError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from switchover.config import ExecutorSettings
     from switchover.interfaces.rest.permissions import OpenAccess
 
-_GRACE_SECONDS = 30.0
 _FORGET_EVERY_SECONDS = 3600.0
 
 
@@ -41,9 +40,7 @@ def serve(
     no_drive: Annotated[
         bool, typer.Option("--no-drive", help="Only answer; another process drives the store and runs the tasks.")
     ] = False,
-    grace: Annotated[
-        float, typer.Option("--grace", min=0, metavar="SECONDS", help="How long running stages may take to end.")
-    ] = _GRACE_SECONDS,
+    stop_timeout: StopTimeout = None,
     tls_cert: Annotated[
         str | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM): serve HTTPS.")
     ] = None,
@@ -63,8 +60,9 @@ def serve(
     certificate = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     settings = place.settings()
     log = log_choice(settings, log_format, log_level, serves=True)
+    limit = settings.stop_timeout_seconds if stop_timeout is None else stop_timeout
     server = _Serving(
-        place, host, port, grace, certificate, settings, log, drives=not no_drive, open_to_all=open_to_all
+        place, host, port, limit, certificate, settings, log, drives=not no_drive, open_to_all=open_to_all
     )
     return run_async(_serve(server), log=log)
 
@@ -76,7 +74,7 @@ class _Serving:
     place: Place
     host: str
     port: int
-    grace: float
+    stop_timeout: float
     certificate: tuple[str, str] | None
     settings: "ExecutorSettings"
     log: LogChoice
@@ -142,7 +140,7 @@ async def _serve(serving: _Serving) -> ExitCode:
             "drive" if serving.drives else "read",
             create=True,
             settings=settings,
-            grace_seconds=serving.grace,
+            grace_seconds=0.0,
             observers=(metrics, EventLog()),
         ) as executor:
             interrupts.attended = True
@@ -150,6 +148,13 @@ async def _serve(serving: _Serving) -> ExitCode:
             def started() -> None:
                 doing = "driving" if executor.driving else "not driving"
                 tell(f"serving {place.name} at {url}, {doing} its tasks; Ctrl-C stops")
+
+            async def finish() -> None:
+                tell(
+                    f"stopping: running stages are brought to their end within {serving.stop_timeout:g} s; Ctrl-C "
+                    "again stops at once"
+                )
+                await finish_stages(executor, interrupts, serving.stop_timeout)
 
             access = await _access(executor, open_to_all=serving.open_to_all)
             app = create_app(executor, access)
@@ -160,13 +165,19 @@ async def _serve(serving: _Serving) -> ExitCode:
                 mount_console(app, executor, access, interrupts.first) if isinstance(access, AccessControl) else None
             )
             try:
-                await serve_app(app, made, interrupts.first, started=started, certificate=serving.certificate)
+                await serve_app(
+                    app,
+                    made,
+                    interrupts.first,
+                    started=started,
+                    at_once=interrupts.second,
+                    finish=finish,
+                    certificate=serving.certificate,
+                )
             finally:
                 keeping.cancel()
                 if console is not None:
                     await close_console(console)
-            tell("stopping: running stages are brought to their end; Ctrl-C again stops at once")
             interrupts.attended = False
-            if interrupts.second.is_set():
-                await executor.stop(finish_stages_within_seconds=0)
-    return ExitCode.DONE
+        tell("stopped")
+    return ExitCode.DISCONNECTED if interrupts.second.is_set() else ExitCode.DONE

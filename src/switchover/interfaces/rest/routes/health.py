@@ -31,6 +31,8 @@ async def livez() -> Response:
 @router.get("/readyz", responses={503: {"description": "Not ready, and why", "content": {PROBLEM: {}}}})
 async def readyz(request: Request) -> Response:
     """Say whether the store is there and driven, by this process or by another one; if not, why."""
+    if request.app.state.streams.closing:
+        raise _unready(ErrorCode.STOPPING, "this process has been told to stop; ask another one")
     executor = executor_of(request)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
