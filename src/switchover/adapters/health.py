@@ -21,6 +21,7 @@ _HEADERS = {
 }
 # A connection to a name stays with the address that the name had; the next request must ask again.
 _HEADERS_FOR_NAMES = {**_HEADERS, "Connection": "close"}
+_SCHEMES = frozenset({"http", "https"})
 _SHOWN = 200
 
 
@@ -82,10 +83,14 @@ class HttpHealthCheckClient:
 
 def _parsed(url: str) -> URL:
     try:
-        return URL(url)
+        parsed = URL(url)
     except IndexError as error:  # how the library says that no host follows the credentials, as in http://[::]:@
         message = f"{without_credentials(url)} names no host"
         raise ValueError(message) from error
+    if parsed.scheme not in _SCHEMES:
+        message = f"{without_credentials(url)} is neither http nor https"
+        raise ValueError(message)  # the library would speak HTTP to ws://, too
+    return parsed
 
 
 def _is_address(host: str | None) -> bool:

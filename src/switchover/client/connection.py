@@ -2,7 +2,8 @@
 Calls to a server: what may be sent again is, and whatever goes wrong has a name.
 
 A call that never reached the server is sent again, whatever it is. One whose answer was lost is sent again only when
-that is safe: reading is, and creating under an idempotency key.
+that is safe: reading is, and creating under an idempotency key. A redirect is not followed: the token is for the server
+that was named.
 """
 
 import asyncio
@@ -101,9 +102,10 @@ class Connection:
                 headers={**self._headers, **headers},
                 timeout=timeout,
                 max_line_size=_LARGEST_LINE,
+                allow_redirects=False,
             ) as response:
                 self.was_connected = True
-                if response.status >= HTTPStatus.BAD_REQUEST:
+                if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                     raise self._refusal(response.status, await response.read())
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -128,13 +130,14 @@ class Connection:
                     headers={**self._headers, **headers},
                     data=body,
                     timeout=self._timeout,
+                    allow_redirects=False,
                 ) as response:
                     data = await response.read()
                     self.was_connected = True
                     if response.status in _AGAIN and safe and wait is not None:
                         await asyncio.sleep(wait)
                         continue
-                    if response.status >= HTTPStatus.BAD_REQUEST:
+                    if response.status >= HTTPStatus.MULTIPLE_CHOICES and response.status != HTTPStatus.NOT_MODIFIED:
                         raise self._refusal(response.status, data)
                     return response.status, response.headers, data
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -28,6 +28,8 @@ NEVER_ALLOWED: tuple[str, ...] = (
     "fec0::/10",  # site-local, retired
     "ff00::/8",  # multicast
     "fd00:ec2::/32",  # cloud metadata and time (AWS), inside the private networks
+    "64:ff9b:1::/48",  # translation for local use: which IPv4 address it leads to, only the network knows
+    "2001::/32",  # Teredo: a tunnel, and only its other end knows where to
     "fd20:ce::254/128",  # cloud metadata (Google), inside the private networks
 )
 """Refused even when the operator's list covers them."""
@@ -36,6 +38,7 @@ _NEVER: tuple[_Network, ...] = tuple(ip_network(text) for text in NEVER_ALLOWED)
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}")
 _NAT64 = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
 
 
 class AllowList:
@@ -60,7 +63,7 @@ class AllowList:
         """
         Whether this address may be reached; text that is no IP address never may.
 
-        An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) is judged as the IPv4 address that it leads to.
+        An IPv4 address inside an IPv6 one (mapped, compatible, 6to4, NAT64) is judged as the IPv4 one that it leads to.
         """
         spelt = _IPV4.fullmatch(ip_text)
         if spelt is not None:
@@ -117,7 +120,7 @@ def _effective(address: _Address) -> _Address:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if address in _NAT64:
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     # A zone (fe80::1%eth0) names an interface, not another address.
     return IPv6Address(int(address))

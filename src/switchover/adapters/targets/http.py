@@ -111,7 +111,7 @@ class HttpTarget:
         headers = {"Content-Type": "application/json"}
         if channel is not None:
             headers[CHANNEL_HEADER] = quote(channel, safe=_KEPT_IN_KEYS + "/")
-        url = URL(self._base)
+        url = _made(self._base)
         self._demand_ok(await self._send("POST", url, headers, message), "POST", url)
         return None
 
@@ -127,7 +127,7 @@ class HttpTarget:
             )
         before, after = _around_the_key(self._base)
         encoded = "/".join([quote(segment, safe=_KEPT_IN_KEYS) for segment in segments])
-        return URL(f"{before}{encoded}{after}", encoded=True)  # as it stands: normalising could undo what was encoded
+        return _made(f"{before}{encoded}{after}", encoded=True)  # as it stands: normalising could undo what was encoded
 
     async def _send(self, method: str, url: URL, headers: dict[str, str], body: bytes | None = None) -> _Answer:
         try:
@@ -222,6 +222,20 @@ def _around_the_key(base: str) -> tuple[str, str]:
     parts = urlsplit(base)
     before = urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/", "", ""))
     return before, f"?{parts.query}" if parts.query else ""
+
+
+def _made(url: str, *, encoded: bool = False) -> URL:
+    try:
+        made = URL(url, encoded=encoded)
+        made.host  # noqa: B018  # it is only looked at, and may be found wanting, when it is asked for
+    except (ValueError, IndexError) as error:
+        raise TargetError(
+            f"{without_credentials(url)} is no usable URL: {_cause(error)}",
+            code=ErrorCode.INVALID_FIELD,
+            error_type=ErrorType.VALIDATION_ERROR,
+            retryable=False,
+        ) from error
+    return made
 
 
 def _is_generation(text: str) -> bool:

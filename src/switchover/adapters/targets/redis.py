@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.connection import parse_url
@@ -80,6 +81,16 @@ _PLAIN_REMOVE = (
     + _CHECK
     + "redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[2], ARGV[3]) return false"
 )
+
+_OPTIONS = frozenset(
+    {
+        *("db", "username", "password", "protocol", "client_name", "health_check_interval", "max_connections"),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "timeout"),
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"),
+        *("ssl_keyfile", "ssl_min_version"),
+    }
+)
+"""What may stand behind the ``?`` of a Redis URL."""
 
 _MOST_DIGITS = 19
 """Of a generation: what is longer was not written by us."""
@@ -192,10 +203,16 @@ class RedisTargets:
 
     def _pool(self, url: str) -> BlockingConnectionPool:
         try:
+            asked = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
             options = cast("dict[str, Any]", parse_url(url))
         except ValueError as error:
             msg = f"{without_credentials(url)!r} is no Redis URL: {error}"
             raise StageError(msg, code=ErrorCode.INVALID_FIELD) from error
+        # redis-py makes an argument of whatever it finds there: a socket's path, another class of connection.
+        if not asked <= _OPTIONS or not options.get("host"):
+            what = f"the option {min(asked - _OPTIONS)!r}" if asked - _OPTIONS else "no host"
+            msg = f"{without_credentials(url)!r} has {what}; options may be {', '.join(sorted(_OPTIONS))}"
+            raise StageError(msg, code=ErrorCode.INVALID_FIELD)
         tls = options.pop("connection_class", None) is SSLConnection
         defaults: dict[str, Any] = {
             "max_connections": CONNECTION_LIMIT,
