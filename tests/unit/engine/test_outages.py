@@ -1,11 +1,14 @@
 """A store that is away delays, and loses nothing; one that somebody else writes ends the driving."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
+import orjson
 import pytest
 
 from switchover.domain.plan import PlanStatus
-from switchover.domain.task import TaskStatus
+from switchover.domain.task import Operation, TaskStatus
 from switchover.errors import StorageError, StoreClosedError, StoreConflictError
 from tests.support.harness import Rig, open_rig
 
@@ -94,6 +97,77 @@ async def test_a_store_that_somebody_else_writes_ends_the_driving_and_whoever_wa
         await rig.assert_sound()
 
 
+@pytest.mark.parametrize("lost", ["the store says so", "it was frozen"])
+async def test_a_process_that_may_write_no_more_answers_nobody_and_begins_nothing(lost: str) -> None:
+    async with open_rig("A", "B", judged=False) as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1", "t2", max_concurrency=1)
+        await rig.entered("t1", "A")
+        if lost == "it was frozen":
+            await _take_the_lease(rig)
+        else:
+            rig.store.cut_off()
+        asks: list[Callable[[], Awaitable[object]]] = [
+            *(partial(rig.ask, verb, "t1") for verb in Operation),
+            *(partial(rig.ask_plan, verb) for verb in Operation),
+            partial(rig.facade.cancel_task, "100-1"),
+            partial(rig.facade.cancel_task, "no task"),
+            partial(rig.facade.hold_tenant, "t1", "a reason"),
+            partial(rig.facade.unhold_tenant, "t1", "a reason"),
+            partial(rig.facade.stop_line, "a reason"),
+            rig.facade.start_line,
+            partial(rig.facade.adopt_tenant, "t1"),
+            partial(rig.facade.adopt_plan, 100),
+            partial(rig.try_create, "t1", plan_id=101),
+            partial(rig.try_create, "t9", plan_id=102),
+        ]
+        for number, ask in enumerate(asks):
+            with pytest.raises(StorageError):
+                await ask()
+            if not number:
+                rig.script.release("t1", "A")
+                await rig.quiet()
+        assert rig.script.done() == ["t1 A"]
+        assert not rig.executor.driving
+
+
+async def _take_the_lease(rig: Rig) -> None:
+    """The driver looks dead; another one takes over, and it does not know."""
+    inner = rig.store.inner
+    await inner.aclose()
+    await inner.open()
+    assert await inner.acquire_driver("the other one") is not None
+
+
+async def test_requests_of_other_processes_are_left_to_the_next_driver_when_the_lease_is_lost() -> None:
+    async with open_rig("A", "B", judged=False) as rig:
+        assert rig.clock is not None
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        rig.store.cut_off()
+        payload = {"targetType": "TENANT", "target": "t1", "fromCheckpoint": True, "reason": ""}
+        number = await rig.store.inner.put_request("pause", orjson.dumps(payload))
+        for _ in range(100):
+            await rig.clock.advance(0.05)
+        assert rig.executor.driver_failure is not None
+        left = await rig.store.inner.load_request(number)
+        assert left is not None
+        assert left.answer is None
+        inbox = rig.executor._loops[0]
+        assert inbox.done(), "it looks for nothing any more"
+        assert inbox.exception() is None, "and says so itself"
+        await rig.restart()
+        rig.script.release("t1", "A")
+        for _ in range(100):
+            await rig.clock.advance(0.05)
+        answered = await rig.store.inner.load_request(number)
+        assert answered is not None
+        assert answered.answer is not None
+        assert orjson.loads(answered.answer)["success"]
+        assert await rig.status("t1") is TaskStatus.PAUSED
+
+
 async def test_whoever_waits_for_a_plan_is_told_when_the_executor_closes() -> None:
     """And does not look again and again, for ever."""
     async with open_rig("A", judged=False) as rig:
@@ -113,12 +187,9 @@ async def test_a_process_that_was_frozen_cannot_write_when_it_wakes_up() -> None
         rig.script.block("t1", "A")
         await rig.create("t1")
         await rig.entered("t1", "A")
-        inner = rig.store.inner
-        await inner.aclose()  # it looks dead ...
-        await inner.open()
-        assert await inner.acquire_driver("the other one") is not None
+        await _take_the_lease(rig)
         before = await rig.events()
-        rig.script.release("t1", "A")  # ... and goes on
+        rig.script.release("t1", "A")
         await rig.quiet()
         assert rig.executor.driver_failure is not None
         assert await rig.events() == before

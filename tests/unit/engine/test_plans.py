@@ -504,3 +504,29 @@ async def test_a_request_that_finds_a_new_plan_before_its_creator_knows_that_it_
         await rig.settles()
         assert await rig.statuses() == ["CANCELLED", "COMPLETED"]
         assert rig.executor.driver_failure is None
+
+
+async def test_a_request_is_judged_by_what_the_plan_is_when_its_tasks_have_been_read() -> None:
+    """The plan settles meanwhile; t1 is CANCELLED already, which must not make a success of it."""
+    async with open_rig("A", "B") as rig:
+        assert rig.clock is not None
+        rig.store.clock = rig.clock
+        rig.script.block("t1", "A")
+        rig.script.block("t2", "B")
+        await rig.create("t1", "t2")
+        await rig.entered("t1", "A")
+        await rig.do("cancel", "t1")
+        rig.script.release("t1", "A")
+        await rig.reaches("t1", TaskStatus.CANCELLED)
+        rig.store.slow(1.0, "list_tasks")
+        await rig.entered("t2", "B")
+        asked = asyncio.ensure_future(rig.ask_plan("cancel"))
+        await rig.quiet()
+        rig.script.release("t2", "B")
+        await rig.plan_reaches(PlanStatus.PARTIAL_FAILED)
+        assert not asked.done(), "it still reads the tasks"
+        await rig.clock.advance(1.0)
+        result = await asked
+        _refused(result)
+        assert result.final_status is PlanStatus.PARTIAL_FAILED
+        assert await rig.statuses() == ["CANCELLED", "COMPLETED"]
