@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from switchover.domain.plan import PlanStatus
-from switchover.domain.task import PlanId, TaskKey
+from switchover.domain.task import PlanId, TargetType, TaskKey
 from switchover.engine.records import Residents
 from switchover.errors import ErrorCode
+from switchover.operations import OperationRequest
 from tests.stateful.world import World, memory_store
 
 
@@ -76,8 +77,11 @@ def test_a_task_that_is_asked_for_twice_at_once_is_loaded_once(world: World) -> 
     assert world.loop.run_until_complete(load()) == [key]
 
 
+@pytest.mark.parametrize("by", [TargetType.TENANT, TargetType.TASK, TargetType.PLAN])
 @pytest.mark.parametrize("turns", range(12))
-def test_a_rollback_that_meets_the_end_of_its_task_takes_no_lock_that_has_an_heir(world: World, turns: int) -> None:
+def test_a_rollback_that_meets_the_end_of_its_task_takes_no_lock_that_has_an_heir(
+    world: World, turns: int, by: TargetType
+) -> None:
     """The cancel gives the lock to the next task while the rollback looks who owns it."""
     facade = world.executor.facade
     first = create(world, "a", stages=("one", "two"))
@@ -85,8 +89,11 @@ def test_a_rollback_that_meets_the_end_of_its_task_takes_no_lock_that_has_an_hei
     world.do(facade.pause_task_by_tenant("a"))
     end_steps(world)
 
+    target = {TargetType.TENANT: "a", TargetType.TASK: f"{first}-1", TargetType.PLAN: str(first)}[by]
+
     async def at_once() -> None:
-        rollback = asyncio.ensure_future(facade.rollback_task_by_tenant("a"))
+        request = OperationRequest(verb="rollback", target_type=by, target=target)
+        rollback = asyncio.ensure_future(facade.operate(request))
         for _ in range(turns):
             await asyncio.sleep(0)
         await asyncio.gather(rollback, facade.cancel_task(f"{first}-1"))

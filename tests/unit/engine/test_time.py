@@ -103,6 +103,22 @@ async def test_heartbeats_are_numbered_across_a_restart() -> None:
         assert [beat.sequence_id for beat in await _heartbeats(rig)] == [5, 6, 8, 9], "7 is the stage, announced again"
 
 
+async def test_while_a_heartbeat_is_not_durable_none_follows_it() -> None:
+    async with open_rig("A") as rig:
+        assert rig.clock is not None
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        rig.store.hold()
+        for _ in range(6):
+            await rig.clock.advance(10)
+        rig.store.let_go()
+        await rig.quiet()
+        assert (await rig.story("t1")).count("TaskHeartbeat") == 1
+        rig.script.release("t1", "A")
+        await rig.settles()
+
+
 async def test_the_interval_is_a_setting() -> None:
     async with open_rig("A", task_progress_interval_seconds=2, step_timeout_seconds=1000) as rig:
         rig.script.block("t1", "A")
