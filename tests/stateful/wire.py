@@ -38,12 +38,14 @@ class Wire:
         self.lease: DriverLease | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        inner = getattr(self.inner, name)  # what the store has not, the wire has not either
+
         async def call(*args: object, **kwargs: object) -> Any:  # noqa: ANN401  # whatever the store answers
             self._check()
             self._fail(name)
             self.busy += 1
             try:
-                answer = await getattr(self.inner, name)(*args, **kwargs)
+                answer = await inner(*args, **kwargs)
             finally:
                 self.busy -= 1
             # A process may die between the commit and its knowing of it.
