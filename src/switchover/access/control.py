@@ -351,7 +351,7 @@ def _later(now: datetime, seconds: float | None) -> datetime | None:
     if seconds is None:
         return None
     if seconds <= 0:
-        msg = f"expires: {seconds:g} seconds is no time to come; give a duration above zero, such as 90d or 12h"
+        msg = f"expires: {seconds:g} seconds is no time to come; give a duration above zero, such as 720h"
         raise ValueError(msg)
     try:
         return now + timedelta(seconds=seconds)

@@ -8,6 +8,9 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
+DURATION_PATTERN = r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?\s*(ms|s|m|h)\s*)+)\s*$"
+"""Texts that are one, for JSON Schema."""
+
 
 def parse_duration(value: object) -> float:
     """

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from switchover.domain.durations import parse_duration
+from switchover.domain.durations import DURATION_PATTERN, parse_duration
 from switchover.dto.configs import Text, WireModel
 
 LARGEST_COUNT = 2**31 - 1
@@ -18,7 +18,7 @@ LONGEST_SECONDS = 366 * 24 * 3600
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0, "maximum": LONGEST_SECONDS},
-        {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?\s*(ms|s|m|h)\s*)+)\s*$"},
+        {"type": "string", "pattern": DURATION_PATTERN},
     ],
     "description": "500ms, 3s, 10m, 4h; a bare number is seconds.",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from hashlib import blake2b
 from http import HTTPStatus
+from typing import Any, Final
 
 import orjson
 from fastapi import Request
@@ -12,6 +13,13 @@ from switchover.redaction import redacted
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+
+_ETAG: Final = {"ETag": {"description": "Of this answer; to be sent as `If-None-Match`.", "schema": {"type": "string"}}}
+POLLED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": _ETAG},
+    304: {"description": "Nothing has changed since.", "headers": _ETAG},
+}
+"""What OpenAPI says beside of an answer by ``polled``."""
 
 
 def rendered(value: object) -> bytes:

@@ -2,7 +2,7 @@
 
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from prometheus_client.exposition import choose_encoder
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchover.adapters.telemetry.metrics import Metrics
+from switchover.interfaces.rest.contract import ANY_CALL, refusals
 from switchover.interfaces.rest.guard import BEARER, guard
 from switchover.interfaces.rest.parameters import principal_of
 from switchover.interfaces.rest.reach import check_everyone
@@ -33,7 +34,10 @@ def install(app: FastAPI, metrics: Metrics, *, open_to_all: bool) -> None:
     metrics.watch(app.state.executor.vitals, lambda: streams.readers)
     router = APIRouter(tags=["health"], dependencies=[] if open_to_all else [Depends(BEARER), Depends(guard)])
 
-    @router.get("/metrics", name="metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    refused = {} if open_to_all else refusals(ANY_CALL)
+    responses: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}, **refused}
+
+    @router.get("/metrics", name="metrics", response_class=Response, responses=responses)
     async def show_metrics(request: Request) -> Response:
         """Show the metrics of this process, in the text format of Prometheus."""
         if not open_to_all:

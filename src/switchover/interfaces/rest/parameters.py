@@ -15,6 +15,7 @@ from switchover.domain.audit import Actor
 from switchover.domain.task import LARGEST_ID, TaskStatus
 from switchover.errors import ErrorCode
 from switchover.facade import DeploymentTaskFacade
+from switchover.interfaces.rest.bodies import Reason
 from switchover.interfaces.rest.problems import malformed
 
 MOST_ITEMS = 1_000
@@ -61,10 +62,19 @@ def actor_of_request(request: Request) -> Actor:
     return actor_of(principal_of(request), origin="" if client is None else client.host, via="api")
 
 
+def reason_of(request: Request, given: Reason) -> str:
+    """Why somebody asks: as the body says, else as the header ``X-Switchover-Reason`` does."""
+    return given.reason or header_reason(request)
+
+
+def header_reason(request: Request) -> str:
+    """What the header says, where a body has no room for it."""
+    return request.headers.get(REASON_HEADER, "").encode("latin-1").decode("utf-8", "replace")
+
+
 def facade_of(request: Request) -> DeploymentTaskFacade:
-    """What carries requests out for whoever calls, with the reason of the header ``X-Switchover-Reason``."""
-    reason = request.headers.get(REASON_HEADER, "").encode("latin-1").decode("utf-8", "replace")
-    return executor_of(request).facade.acting_as(actor_of_request(request), reason=reason)
+    """What carries requests out for whoever calls, with the reason of the header."""
+    return executor_of(request).facade.acting_as(actor_of_request(request), reason=header_reason(request))
 
 
 def principal_of(request: Request) -> Principal:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from starlette.responses import Response
@@ -16,8 +17,22 @@ from starlette.types import Receive, Scope, Send
 
 from switchover.interfaces.rest.live import Item, PrunedError
 
+STREAM: Final = "text/event-stream"
+
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "content": {
+            STREAM: {
+                "schema": {"type": "string"},
+                "example": 'id: 42\ndata: {"type": "TaskStarted", "position": 42}\n\n',
+            }
+        }
+    }
+}
+"""What OpenAPI says about live events, beside their page of history."""
+
 _HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"content-type", f"{STREAM}; charset=utf-8".encode()),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]

@@ -1,67 +1,23 @@
 """Who is let in where: every route with every scope and with none, tenants, and what the audit log is told."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
-import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from switchover.access import AccessControl
-from switchover.adapters.telemetry.metrics import Metrics
 from switchover.domain.access import Scope
-from switchover.domain.audit import EVERYTHING, AuditEntry
 from switchover.interfaces.rest import app as app_module
-from switchover.interfaces.rest import metering
 from switchover.interfaces.rest.app import create_app
 from switchover.interfaces.rest.permissions import OPEN, REQUIRED
 from tests.support.harness import Rig
+from tests.support.rest_door import Door
 
 READING_POSTS = frozenset({"preview_plan"})
 """Routes that are no GET because they take a body, and change nothing."""
 
 VALUES: Mapping[str, str] = {"planId": "100", "taskId": "100-1", "tenantId": "t1", "name": "ci", "sessionId": "5e55"}
-
-
-@dataclass
-class Door:
-    """A server with access control, and a client for each kind of caller."""
-
-    rig: Rig
-    app: FastAPI
-    access: AccessControl
-    client: httpx2.AsyncClient
-    tokens: dict[str, str] = field(default_factory=dict[str, str])
-
-    async def token(self, name: str, *scopes: str, tenants: tuple[str, ...] = ("*",)) -> None:
-        issued = await self.access.create_token(name, scopes, by=self.rig.facade.actor, tenants=tenants)
-        self.tokens[name] = issued.secret
-
-    async def ask(
-        self, method: str, path: str, name: str | None = None, json: object = None, **headers: str
-    ) -> httpx2.Response:
-        if name is not None:
-            headers["Authorization"] = f"Bearer {self.tokens.get(name, name)}"
-        return await self.client.request(method, path, json=json, headers=headers)
-
-    async def log(self) -> list[AuditEntry]:
-        records = await self.rig.store.access.list_audit(EVERYTHING, before=None, limit=1_000)
-        return [record.entry for record in reversed(records) if not record.entry.verb.startswith("token-create")]
-
-
-@pytest.fixture
-async def door(rig: Rig) -> AsyncIterator[Door]:
-    access = rig.executor.access_control()
-    app = create_app(rig.executor, access)
-    metering.install(app, Metrics(), open_to_all=False)
-    transport = httpx2.ASGITransport(app=app, client=("10.0.0.9", 1))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
-        door = Door(rig, app, access, client)
-        for scope in Scope:
-            await door.token(str(scope), str(scope))
-        yield door
 
 
 def routes_of(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, APIRoute]]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -10,10 +10,9 @@ from starlette.responses import Response
 from switchover.access import AccessControl, IssuedToken
 from switchover.access.views import session_view, token_view
 from switchover.domain.audit import AuditFilter, Outcome
-from switchover.domain.durations import parse_duration
 from switchover.errors import ErrorCode
 from switchover.interfaces.rest.answers import answer
-from switchover.interfaces.rest.bodies import read_object, reason_of
+from switchover.interfaces.rest.bodies import Reason, RotationRequest, TokenRequest, body_of, read_as
 from switchover.interfaces.rest.parameters import (
     Cursor,
     Limit,
@@ -22,81 +21,75 @@ from switchover.interfaces.rest.parameters import (
     executor_of,
     page,
     principal_of,
+    reason_of,
 )
 from switchover.interfaces.rest.problems import ProblemError, malformed
 from switchover.interfaces.rest.reach import check_everyone
+from switchover.interfaces.rest.schemas import AuditRecord, Ended, NewToken, Page, Session, Token
 
 router = APIRouter(tags=["access"])
-
-_GRACE_SECONDS = 3600.0
 
 TokenName = Annotated[str, Path(alias="name", min_length=1, max_length=64, description="Name of the token.")]
 SessionText = Annotated[str, Path(alias="sessionId", min_length=1, max_length=64, description="Id of the session.")]
 
 
-@router.get("/tokens")
+@router.get("/tokens", response_model=Page[Token])
 async def list_tokens(request: Request) -> Response:
     """List all tokens that ever were, without what they are."""
     tokens = await _access(request).list_tokens()
     return answer(page([token_view(token) for token in tokens], None))
 
 
-@router.post("/tokens", status_code=HTTPStatus.CREATED)
+@router.post("/tokens", status_code=HTTPStatus.CREATED, response_model=NewToken, openapi_extra=body_of(TokenRequest))
 async def create_token(request: Request) -> Response:
     """Make a token; the answer is the only one that ever has it."""
     access = _access(request)
-    given = await read_object(request, frozenset({"name", "scopes", "tenants", "expiresIn", "reason"}))
-    name = given.get("name")
-    if not isinstance(name, str):
-        raise malformed(ErrorCode.MISSING_FIELD, "name must be a text: how the token is called", field="name")
-    expires = given.get("expiresIn")
+    given = await read_as(request, TokenRequest)
     issued = await access.create_token(
-        name,
-        _texts(given.get("scopes", []), "scopes"),
+        given.name,
+        given.scopes,
         by=actor_of_request(request),
-        tenants=_texts(given.get("tenants", ["*"]), "tenants"),
-        expires_in_seconds=None if expires is None else _seconds(expires, "expiresIn"),
-        reason=reason_of(given, needed=False),
+        tenants=given.tenants,
+        expires_in_seconds=given.expires_in,
+        reason=reason_of(request, given),
     )
     return _issued(issued, HTTPStatus.CREATED)
 
 
-@router.post("/tokens/{name}/rotate")
+@router.post("/tokens/{name}/rotate", response_model=NewToken, openapi_extra=body_of(RotationRequest))
 async def rotate_token(request: Request, name: TokenName) -> Response:
     """Give a token a new secret; the old one stays good for ``grace``, an hour by default."""
     access = _access(request)
-    given = await read_object(request, frozenset({"grace", "reason"}))
-    grace = _seconds(given.get("grace", _GRACE_SECONDS), "grace")
-    by, reason = actor_of_request(request), reason_of(given, needed=False)
-    return _issued(await access.rotate_token(name, by=by, grace_seconds=grace, reason=reason), HTTPStatus.OK)
+    given = await read_as(request, RotationRequest)
+    by, reason = actor_of_request(request), reason_of(request, given)
+    return _issued(await access.rotate_token(name, by=by, grace_seconds=given.grace, reason=reason), HTTPStatus.OK)
 
 
-@router.post("/tokens/{name}/revoke")
+@router.post("/tokens/{name}/revoke", response_model=Token, openapi_extra=body_of(Reason))
 async def revoke_token(request: Request, name: TokenName) -> Response:
     """Refuse a token from now on, and the sessions that were opened with it."""
     access = _access(request)
-    given = await read_object(request, frozenset({"reason"}))
-    token = await access.revoke_token(name, by=actor_of_request(request), reason=reason_of(given, needed=False))
+    reason = reason_of(request, await read_as(request, Reason))
+    token = await access.revoke_token(name, by=actor_of_request(request), reason=reason)
     return answer(token_view(token))
 
 
-@router.get("/sessions")
+@router.get("/sessions", response_model=Page[Session])
 async def list_sessions(request: Request) -> Response:
     """List the open sessions of the console."""
     sessions = await _access(request).list_sessions()
     return answer(page([session_view(session) for session in sessions], None))
 
 
-@router.post("/sessions/{sessionId}/end")
+@router.post("/sessions/{sessionId}/end", response_model=Ended, openapi_extra=body_of(Reason))
 async def end_session(request: Request, session_id: SessionText) -> Response:
     """End a session: its browser has to log in again."""
     access = _access(request)
-    given = await read_object(request, frozenset({"reason"}))
-    by, reason = actor_of_request(request), reason_of(given, needed=False)
+    by, reason = actor_of_request(request), reason_of(request, await read_as(request, Reason))
     return answer({"ended": await access.end_sessions([session_id], by=by, reason=reason)})
 
 
-@router.get("/audit")
+@router.get("/audit", response_model=Page[AuditRecord])
 async def list_audit(
     request: Request,
     *,
@@ -137,17 +130,3 @@ def _access(request: Request) -> AccessControl:
 def _issued(issued: IssuedToken, status: HTTPStatus) -> Response:
     body = {**token_view(issued.token), "token": issued.secret}
     return answer(body, status, headers={"Cache-Control": "no-store"})
-
-
-def _texts(value: object, name: str) -> list[str]:
-    items = cast("list[object]", value) if isinstance(value, list) else None
-    if items is None or not all(isinstance(item, str) for item in items):
-        raise malformed(ErrorCode.INVALID_FIELD, f"{name} must be a list of texts", field=name)
-    return cast("list[str]", items)
-
-
-def _seconds(value: object, name: str) -> float:
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise malformed(ErrorCode.INVALID_FIELD, f"{name}: {error}", field=name) from error

@@ -17,11 +17,10 @@ from switchover.interfaces.rest.parameters import Limit, PlanNumber, TaskText, e
 from switchover.interfaces.rest.problems import ProblemError, malformed, unknown
 from switchover.interfaces.rest.reach import check_plan_is_seen
 from switchover.interfaces.rest.routes.tasks import known_task
-from switchover.interfaces.rest.streams import EventStream
+from switchover.interfaces.rest.schemas import Events
+from switchover.interfaces.rest.streams import STREAM, STREAMED, EventStream
 
 router = APIRouter(tags=["events"])
-
-_STREAM = "text/event-stream"
 
 Since = Annotated[
     int,
@@ -37,7 +36,7 @@ LastEventId = Annotated[
 ]
 
 
-@router.get("/plans/{planId}/events")
+@router.get("/plans/{planId}/events", response_model=Events, responses=STREAMED)
 async def plan_events(
     request: Request,
     plan_id: PlanNumber,
@@ -63,7 +62,7 @@ async def plan_events(
     return _page(request, found, found[-1].position if found else start)
 
 
-@router.get("/tasks/{taskId}/events")
+@router.get("/tasks/{taskId}/events", response_model=Events, responses=STREAMED)
 async def task_events(
     request: Request,
     task_id: TaskText,
@@ -87,7 +86,7 @@ async def task_events(
 
 
 def _wants_stream(request: Request) -> bool:
-    return _STREAM in request.headers.get("accept", "")
+    return STREAM in request.headers.get("accept", "")
 
 
 def _start(since: int, last_event_id: str | None) -> int:

@@ -11,6 +11,7 @@ from switchover.interfaces.rest.answers import answer
 from switchover.interfaces.rest.parameters import PlanNumber, TenantText, executor_of, principal_of
 from switchover.interfaces.rest.problems import unknown
 from switchover.interfaces.rest.reach import check_plan, check_tenant
+from switchover.interfaces.rest.schemas import Forecast
 
 router = APIRouter(tags=["forecasts"])
 
@@ -26,7 +27,7 @@ Verb = Annotated[Operation, Query(alias="verb", description="What would be asked
 From = Annotated[Origin, Query(alias="from", description="Where a retry would begin.")]
 
 
-@router.get("/plans/{planId}/forecast")
+@router.get("/plans/{planId}/forecast", response_model=Forecast)
 async def forecast_plan(
     request: Request, plan_id: PlanNumber, verb: Verb, origin: From = Origin.CHECKPOINT
 ) -> Response:
@@ -39,7 +40,7 @@ async def forecast_plan(
     return answer(forecast.to_dict())
 
 
-@router.get("/tenants/{tenantId}/forecast")
+@router.get("/tenants/{tenantId}/forecast", response_model=Forecast)
 async def forecast_tenant(
     request: Request, tenant_id: TenantText, verb: Verb, origin: From = Origin.CHECKPOINT
 ) -> Response:

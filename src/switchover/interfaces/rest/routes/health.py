@@ -13,22 +13,24 @@ from starlette.responses import Response
 
 from switchover.bootstrap import Executor
 from switchover.errors import ErrorCode, StorageError
-from switchover.interfaces.rest.answers import PROBLEM, answer
+from switchover.interfaces.rest.answers import answer
+from switchover.interfaces.rest.contract import refusals
 from switchover.interfaces.rest.parameters import executor_of
 from switchover.interfaces.rest.problems import ProblemError
+from switchover.interfaces.rest.schemas import Alive, Ready
 
 router = APIRouter(tags=["health"])
 
 _PATIENCE_SECONDS = 5.0
 
 
-@router.get("/livez")
+@router.get("/livez", response_model=Alive)
 async def livez() -> Response:
     """Say that this process answers."""
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", responses={503: {"description": "Not ready, and why", "content": {PROBLEM: {}}}})
+@router.get("/readyz", response_model=Ready, responses=refusals([HTTPStatus.SERVICE_UNAVAILABLE]))
 async def readyz(request: Request) -> Response:
     """Say whether the store is there and driven, by this process or by another one; if not, why."""
     if request.app.state.streams.closing:

@@ -14,8 +14,9 @@ from switchover.dto import PlanStatusInfo, TaskStatusInfo
 from switchover.dto.details import plan_detail, task_detail
 from switchover.errors import ErrorCode
 from switchover.factory import StoreFacts
-from switchover.interfaces.rest.answers import JSON, answer, polled
+from switchover.interfaces.rest.answers import JSON, POLLED, answer, polled
 from switchover.interfaces.rest.bodies import read_body
+from switchover.interfaces.rest.contract import PLAN_BODY, PREVIEW_BODY
 from switchover.interfaces.rest.parameters import (
     Cursor,
     FullView,
@@ -32,6 +33,7 @@ from switchover.interfaces.rest.parameters import (
 )
 from switchover.interfaces.rest.problems import malformed, refused_creation, unknown
 from switchover.interfaces.rest.reach import check_plan, check_plan_is_seen, check_tenant
+from switchover.interfaces.rest.schemas import Creation, Export, Page, Plan, PlanInFull, Preview, Task, TaskInFull
 from switchover.planfile import PlanFile, parse_plan
 from switchover.reports.exporting import export_document
 from switchover.reports.preview import facts_about, preview_of
@@ -73,7 +75,13 @@ async def plan_of(request: Request) -> PlanFile:
     return plan_file
 
 
-@router.post("/plans", status_code=HTTPStatus.CREATED)
+@router.post(
+    "/plans",
+    status_code=HTTPStatus.CREATED,
+    response_model=Creation,
+    responses={201: {"headers": {"Location": {"description": "Where the plan is.", "schema": {"type": "string"}}}}},
+    openapi_extra=PLAN_BODY,
+)
 async def create_plan(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
     """Create a plan with one task per tenant: all of it, or nothing."""
     if idempotency_key is not None and not idempotency_key.strip():
@@ -90,7 +98,7 @@ async def create_plan(request: Request, idempotency_key: IdempotencyKey = None) 
     return answer(result.to_dict(), HTTPStatus.CREATED, headers={"Location": f"/api/v1/plans/{result.plan_id}"})
 
 
-@router.post("/plans:preview")
+@router.post("/plans:preview", response_model=Preview, openapi_extra=PREVIEW_BODY)
 async def preview_plan(
     request: Request,
     *,
@@ -106,7 +114,7 @@ async def preview_plan(
     return answer(preview_of(draft, facts, findings, executor.settings, known=conflicts).to_dict())
 
 
-@router.get("/plans/{planId}/export")
+@router.get("/plans/{planId}/export", response_model=Export)
 async def export_plan(request: Request, plan_id: PlanNumber) -> Response:
     """Give everything about one plan as one document: rules, tasks, configs, pre-images, events."""
     executor = executor_of(request)
@@ -117,7 +125,7 @@ async def export_plan(request: Request, plan_id: PlanNumber) -> Response:
     return StreamingResponse(export_document(executor, plan), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
-@router.get("/plans")
+@router.get("/plans", response_model=Page[PlanInFull] | Page[Plan], responses=POLLED)
 async def list_plans(
     request: Request,
     *,
@@ -152,7 +160,7 @@ async def _seen(request: Request, plans: Sequence[PlanAggregate], view: View) ->
     return [shown_plan(plan, view) for plan in plans if await reach.sees(tenants, plan.plan_id)]
 
 
-@router.get("/plans/{planId}")
+@router.get("/plans/{planId}", response_model=PlanInFull | Plan, responses=POLLED)
 async def get_plan(request: Request, plan_id: PlanNumber, view: FullView = View.STATUS) -> Response:
     """Show one plan."""
     executor = executor_of(request)
@@ -163,7 +171,7 @@ async def get_plan(request: Request, plan_id: PlanNumber, view: FullView = View.
     return polled(request, shown_plan(plan, view))
 
 
-@router.get("/plans/{planId}/tasks")
+@router.get("/plans/{planId}/tasks", response_model=Page[TaskInFull] | Page[Task], responses=POLLED)
 async def list_tasks(
     request: Request,
     plan_id: PlanNumber,

@@ -6,11 +6,12 @@ from starlette.responses import Response
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
 from switchover.domain.task import TaskAggregate, TaskKey
-from switchover.interfaces.rest.answers import answer, polled
+from switchover.interfaces.rest.answers import POLLED, answer, polled
 from switchover.interfaces.rest.parameters import FullView, TaskText, View, executor_of, page, principal_of
 from switchover.interfaces.rest.problems import unknown
 from switchover.interfaces.rest.reach import check_tenant
 from switchover.interfaces.rest.routes.plans import shown_task
+from switchover.interfaces.rest.schemas import Explanation, Page, Place, Task, TaskInFull
 
 router = APIRouter(tags=["tasks"])
 
@@ -31,14 +32,14 @@ async def known_task(executor: Executor, principal: Principal, task_id: str) -> 
     return task
 
 
-@router.get("/tasks/{taskId}")
+@router.get("/tasks/{taskId}", response_model=TaskInFull | Task, responses=POLLED)
 async def get_task(request: Request, task_id: TaskText, view: FullView = View.STATUS) -> Response:
     """Show one task."""
     task = await known_task(executor_of(request), principal_of(request), task_id)
     return polled(request, shown_task(task, view))
 
 
-@router.get("/tasks/{taskId}/explanation")
+@router.get("/tasks/{taskId}/explanation", response_model=Explanation, responses=POLLED)
 async def explain_task(request: Request, task_id: TaskText) -> Response:
     """Say why a task stands where it stands: the one cause, and the next move."""
     executor = executor_of(request)
@@ -49,7 +50,7 @@ async def explain_task(request: Request, task_id: TaskText) -> Response:
     return polled(request, found.to_dict())
 
 
-@router.get("/tasks/{taskId}/observation")
+@router.get("/tasks/{taskId}/observation", response_model=Page[Place])
 async def observe_task(request: Request, task_id: TaskText) -> Response:
     """Look at the task's targets: what was there before, what the switch writes, what is there now."""
     executor = executor_of(request)

@@ -6,18 +6,19 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from switchover.domain.task import TenantId, wire_timestamp
-from switchover.interfaces.rest.answers import answer, polled
+from switchover.interfaces.rest.answers import POLLED, answer, polled
 from switchover.interfaces.rest.parameters import FullView, Limit, TenantText, View, executor_of, page, principal_of
 from switchover.interfaces.rest.problems import unknown
 from switchover.interfaces.rest.reach import check_everyone, check_tenant
 from switchover.interfaces.rest.routes.plans import shown_task
+from switchover.interfaces.rest.schemas import Check, HeldTenant, Line, Page, Task, TaskInFull, Tenant
 from switchover.reports.checkup import checks_of
 from switchover.spi import ServedStore
 
 router = APIRouter(tags=["tenants"])
 
 
-@router.get("/tenants/{tenantId}")
+@router.get("/tenants/{tenantId}", response_model=Tenant, responses=POLLED)
 async def get_tenant(request: Request, tenant_id: TenantText) -> Response:
     """Show a tenant: lock, queue, hold, generation, last known good, newest task."""
     check_tenant(principal_of(request), tenant_id)
@@ -27,7 +28,7 @@ async def get_tenant(request: Request, tenant_id: TenantText) -> Response:
     return polled(request, info.to_dict())
 
 
-@router.get("/tenants/{tenantId}/tasks")
+@router.get("/tenants/{tenantId}/tasks", response_model=Page[TaskInFull] | Page[Task], responses=POLLED)
 async def tenant_history(
     request: Request, tenant_id: TenantText, *, limit: Limit = 100, view: FullView = View.STATUS
 ) -> Response:
@@ -42,7 +43,7 @@ async def tenant_history(
     return polled(request, page([shown_task(task, view) for task in tasks], None))
 
 
-@router.get("/holds")
+@router.get("/holds", response_model=Page[HeldTenant], responses=POLLED)
 async def list_holds(request: Request) -> Response:
     """List every tenant on hold, and why."""
     principal = principal_of(request)
@@ -55,7 +56,7 @@ async def list_holds(request: Request) -> Response:
     return polled(request, page(items, None))
 
 
-@router.get("/line")
+@router.get("/line", response_model=Line, responses=POLLED)
 async def get_line(request: Request) -> Response:
     """Say whether the line runs, and who drives the store."""
     executor = executor_of(request)
@@ -79,7 +80,7 @@ async def get_line(request: Request) -> Response:
     )
 
 
-@router.get("/checks")
+@router.get("/checks", response_model=Page[Check])
 async def get_checks(request: Request) -> Response:
     """Examine the store and its surroundings, and say what is wrong and what to do. May take long."""
     check_everyone(principal_of(request), "the store, which has every tenant's work,")

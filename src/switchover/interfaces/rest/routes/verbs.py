@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from switchover.domain.task import TargetType
-from switchover.errors import ErrorCode
 from switchover.interfaces.rest.answers import answer
-from switchover.interfaces.rest.bodies import read_object, reason_of
+from switchover.interfaces.rest.bodies import NeededReason, Reason, RetryRequest, body_of, read_as
 from switchover.interfaces.rest.parameters import PlanNumber, TaskText, TenantText, executor_of, facade_of, principal_of
-from switchover.interfaces.rest.problems import malformed, refused_operation
+from switchover.interfaces.rest.problems import refused_operation
 from switchover.interfaces.rest.reach import check_everyone, check_plan, check_task, check_tenant
+from switchover.interfaces.rest.schemas import OperationResult
 from switchover.operations import OperationRequest
 
 router = APIRouter(tags=["verbs"])
@@ -35,6 +35,13 @@ NEEDS_REASON = frozenset({"hold", "unhold", "stop-line"})
 _WORK = ("pause", "resume", "cancel", "retry", "rollback")
 
 
+def body_model(verb: str) -> type[Reason | NeededReason]:
+    """What a request about this verb may say."""
+    if verb == "retry":
+        return RetryRequest
+    return NeededReason if verb in NEEDS_REASON else Reason
+
+
 @dataclass(frozen=True, slots=True)
 class _Verb:
     """One verb about one kind of target."""
@@ -43,19 +50,14 @@ class _Verb:
     target_type: TargetType
 
     async def carry_out(self, request: Request, target: str) -> Response:
-        known = {"reason", "fromCheckpoint"} if self.verb == "retry" else {"reason"}
-        given = await read_object(request, frozenset(known))
-        from_checkpoint = given.get("fromCheckpoint", True)
-        if not isinstance(from_checkpoint, bool):
-            message = "fromCheckpoint must be true (go on after the last stage that is done) or false (every stage)"
-            raise malformed(ErrorCode.INVALID_FIELD, message, field="fromCheckpoint")
+        given = await read_as(request, body_model(self.verb))
         result = await facade_of(request).operate(
             OperationRequest(
                 verb=self.verb,
                 target_type=self.target_type,
                 target=target,
-                from_checkpoint=from_checkpoint,
-                reason=reason_of(given, needed=self.verb in NEEDS_REASON),
+                from_checkpoint=given.from_checkpoint if isinstance(given, RetryRequest) else True,
+                reason=given.reason or "",
             )
         )
         if not result.success:
@@ -104,7 +106,8 @@ def _add(path: str, name: str, verb: str, endpoint: Callable[..., Awaitable[Resp
         status_code=HTTPStatus.ACCEPTED,
         summary=SUMMARIES[verb].split(".")[0],
         description=SUMMARIES[verb],
-        response_model=None,
+        response_model=OperationResult,
+        openapi_extra=body_of(body_model(verb)),
     )
 
 
