@@ -308,15 +308,14 @@ class Executor:
                 raise StoreClosedError(msg)
             await self._publisher.changed(seen)
 
-    async def events(self, plan_id: int, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
+    def events(self, plan_id: int, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """
         Events of a plan and of its tasks in commit order: history after position ``since``, then live.
 
         Args:
             follow: Wait for what is to come; otherwise end at what is durable now.
         """
-        async for event in self._publisher.subscribe(PlanId(plan_id), since, follow=follow):
-            yield event
+        return self._publisher.subscribe(PlanId(plan_id), since, follow=follow)
 
     async def observe(self, task_id: str) -> Sequence[PlaceReport] | None:
         """
@@ -392,7 +391,6 @@ class Executor:
         self._driver = driver
         self._local = LocalOperations(driver=driver, factory=self.factory, store=self.store, clock=self.clock)
         self._publisher.following = False
-        self._publisher.notify()
         inbox = Inbox(store=self.store, operations=self._local, clock=self.clock)
         self._loops.append(asyncio.ensure_future(inbox.run()))
         return True

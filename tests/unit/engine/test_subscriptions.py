@@ -1,13 +1,18 @@
 """History then live, without gap or duplicate, whatever a subscriber does."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
+from switchover.adapters.stores.memory import MemoryExecutionStore
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
+from switchover.domain.task import PlanId
+from switchover.engine.publisher import EventPublisher
+from switchover.testing.clock import ManualClock
 from tests.support.harness import Rig, open_rig
 
 
@@ -163,3 +168,89 @@ async def test_over_sqlite_it_is_the_same(tmp_path: Path) -> None:
     async with open_rig("A", "B", url=f"sqlite:///{tmp_path}/store.db", manual_clock=False) as rig:
         await rig.create("t1", "t2", "t3", max_concurrency=2)
         assert await _read(rig) == list(await rig.events())
+
+
+async def test_who_is_up_to_date_costs_no_read_however_many_there_are() -> None:
+    async with open_rig("A", "B") as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        readers = [asyncio.ensure_future(_read(rig)) for _ in range(20)]
+        await rig.quiet()
+        before = rig.store.calls["load_events"]
+        rig.script.release("t1", "A")
+        await rig.settles()
+        for reader in readers:
+            await reader
+        assert rig.store.calls["load_events"] == before
+
+
+async def test_who_follows_a_plan_is_not_woken_by_another_one() -> None:
+    async with open_rig("A", "B") as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1", plan_id=100)
+        await rig.entered("t1", "A")
+        reader = asyncio.ensure_future(_read(rig, plan_id=100))
+        await rig.quiet()
+        before = rig.store.calls["load_events"]
+        await rig.create("t2", plan_id=101)
+        await rig.settles(101)
+        assert rig.store.calls["load_events"] == before
+        rig.script.release("t1", "A")
+        assert await reader == list(await rig.events(100))
+
+
+class Shelf(MemoryExecutionStore):
+    """Holds the events that a test puts there."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        super().__init__()
+        self.events = list(events)
+
+    async def load_events(self, plan_id: PlanId, after: int, limit: int) -> Sequence[Event]:
+        return [event for event in self.events if event.plan_id == plan_id and event.position > after][:limit]
+
+
+async def test_what_became_durable_without_being_published_is_told_before_the_stream_ends() -> None:
+    """As when this process gives up before it hears that a commit is durable."""
+    async with open_rig("A", "B") as rig:
+        await rig.create("t1")
+        await rig.settles()
+        everything = list(await rig.events())
+    shelf = Shelf(everything[:3])
+    publisher = EventPublisher(shelf, ManualClock())
+
+    async def follow() -> list[Event]:
+        return [event async for event in publisher.subscribe(PlanId(100))]
+
+    reader = asyncio.ensure_future(follow())
+    await asyncio.sleep(0)
+    shelf.events.append(everything[3])
+    publisher.publish(everything[3:4])
+    await asyncio.sleep(0)
+    shelf.events = everything
+    publisher.close()
+    assert await reader == everything
+
+
+async def test_who_drives_again_tells_what_another_process_wrote_meanwhile() -> None:
+    async with open_rig("A", "B") as rig:
+        await rig.create("t1")
+        await rig.settles()
+        everything = list(await rig.events())
+    shelf = Shelf(everything[:3])
+    publisher = EventPublisher(shelf, ManualClock())
+    stream = publisher.subscribe(PlanId(100))
+    publisher.publish([])
+    seen = [await anext(stream) for _ in range(3)]
+    reader = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    publisher.publish(everything[3:4])
+    seen.append(await reader)
+    publisher.following = True
+    shelf.events = everything
+    publisher.following = False
+    seen += [await anext(stream) for _ in everything[4:]]
+    assert seen == everything
+    publisher.close()
+    assert [event async for event in stream] == []
