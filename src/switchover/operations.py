@@ -30,6 +30,7 @@ from switchover.engine.hearing import hear, heard
 from switchover.engine.outcomes import OperationOutcome
 from switchover.errors import ErrorCode, ErrorType, StorageError, StoreUnavailableError
 from switchover.factory import Draft, PlanFactory, StoreFacts
+from switchover.factory.comparing import compare
 from switchover.factory.validation import first_error
 from switchover.logs import get_log
 from switchover.redaction import without_secrets
@@ -171,11 +172,12 @@ class LocalOperations:
         if found is None:
             return None
         plan_id = found.plan_id
+        plan = await self._store.load_plan(plan_id)
         if found.content_digest != draft.digest:
             message = f"this idempotency key created plan {plan_id} with other content; use a new key for a new plan"
             finding = Finding(tenant_id=None, field="", code=ErrorCode.IDEMPOTENCY_MISMATCH, message=message)
-            return self._refusal(finding.code, message, len(draft.configs), (finding,))
-        plan = await self._store.load_plan(plan_id)
+            refusal = self._refusal(finding.code, message, len(draft.configs), (finding,))
+            return refusal if plan is None else replace(refusal, difference=await compare(self._store, plan, draft))
         findings = tuple(Finding.from_dict(finding) for finding in orjson.loads(found.findings))
         return _created(plan_id, len(draft.configs) if plan is None else plan.total, findings)
 

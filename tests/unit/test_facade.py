@@ -9,7 +9,7 @@ import pytest
 from switchover import TenantDeployConfig
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import Operation, TargetType, TaskStatus
-from switchover.dto import TaskOperationResult
+from switchover.dto import TaskCreationResult, TaskOperationResult
 from switchover.errors import ErrorCode
 from tests.support.harness import Rig, config_of, open_rig
 
@@ -341,6 +341,18 @@ async def test_the_same_idempotency_key_with_other_content_is_refused_before_any
             result = await rig.try_create("t1", "t1", idempotency_key="once")
         assert result.failure_info is not None
         assert result.failure_info.error_code is ErrorCode.IDEMPOTENCY_MISMATCH
+        pointers = [item.pointer for item in result.difference]
+        assert pointers[0] == "/spec/tenants/1"
+        assert result.difference[0].stored is None
+        assert TaskCreationResult.from_dict(result.to_dict()) == result
+
+
+async def test_a_plan_that_only_spells_out_a_default_differs_in_nothing_that_can_be_shown() -> None:
+    async with open_rig("A") as rig:
+        await rig.create("t1", idempotency_key="once")
+        result = await rig.try_create("t1", idempotency_key="once", onConflict="reject")
+        assert not result.success
+        assert result.difference == ()
 
 
 async def test_the_same_key_at_the_same_instant_creates_one_plan() -> None:

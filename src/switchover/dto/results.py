@@ -22,6 +22,7 @@ from switchover.domain.task import (
     TenantId,
     wire_timestamp,
 )
+from switchover.dto.differences import Difference
 from switchover.dto.findings import Finding
 
 
@@ -64,6 +65,7 @@ class TaskCreationResult:
         validated_count: How many configs were looked at.
         failure_info: Why it was refused: the code of the first error; None when it was created.
         findings: Everything that validation found, warnings included.
+        difference: The first places where it differs from what its idempotency key was used for before.
     """
 
     plan_id: PlanId | None
@@ -73,6 +75,7 @@ class TaskCreationResult:
     message: str
     failure_info: FailureInfo | None = None
     findings: tuple[Finding, ...] = ()
+    difference: tuple[Difference, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -90,6 +93,7 @@ class TaskCreationResult:
             "message": self.message,
             "failureInfo": _optional_failure(self.failure_info),
             "findings": [finding.to_dict() for finding in self.findings],
+            "difference": [item.to_dict() for item in self.difference],
         }
 
     @staticmethod
@@ -103,6 +107,7 @@ class TaskCreationResult:
             message=data["message"],
             failure_info=_read_failure(data["failureInfo"]),
             findings=tuple(Finding.from_dict(item) for item in data["findings"]),
+            difference=tuple(Difference.from_dict(item) for item in data.get("difference", ())),
         )
 
 

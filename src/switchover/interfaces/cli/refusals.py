@@ -8,8 +8,9 @@ from switchover.errors import ErrorCode, ErrorType, InvalidPlanError
 from switchover.interfaces.cli.exit_codes import ExitCode, of_errors
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.findings import write_findings
-from switchover.interfaces.cli.output import Format, write_json, write_line
+from switchover.interfaces.cli.output import Format, console, write_json, write_line
 from switchover.interfaces.cli.place import Place
+from switchover.reports.texts import printable
 
 if TYPE_CHECKING:
     from switchover.dto import Finding, TaskCreationResult
@@ -71,6 +72,8 @@ def _nothing_created(findings: "tuple[Finding, ...]", error: InvalidPlanError, c
 def _said(result: "TaskCreationResult", text: str, code: ExitCode, output: Format) -> CommandError:
     if output is Format.TABLE:
         write_findings(result.findings, output, stderr=True)
+        for item in result.difference:
+            console(stderr=True).print(printable(f"  {item}"), soft_wrap=True)
     else:
         (write_json if output is Format.JSON else write_line)(result.to_dict())
     return CommandError(text, code)

@@ -219,6 +219,14 @@ class Finding(Answer):
     column: int | None = None
 
 
+class Difference(Answer):
+    """A place where a plan differs from the one that its idempotency key was used for; values are JSON texts."""
+
+    pointer: str
+    stored: str | None
+    given: str | None
+
+
 class Creation(Answer):
     """A plan that was created; it may have warnings."""
 
@@ -230,6 +238,7 @@ class Creation(Answer):
     message: str
     failure_info: Failure | None
     findings: list[Finding]
+    difference: list[Difference]
 
 
 class Change(Answer):

@@ -11,7 +11,7 @@ from switchover.domain.access import Scope
 from switchover.interfaces.rest import app as app_module
 from switchover.interfaces.rest.app import create_app
 from switchover.interfaces.rest.permissions import OPEN, REQUIRED
-from tests.support.harness import Rig
+from tests.support.harness import Rig, config_of
 from tests.support.rest_door import Door
 
 READING_POSTS = frozenset({"preview_plan"})
@@ -120,6 +120,16 @@ async def test_whoever_has_not_logged_in_cannot_fill_the_log(door: Door) -> None
     for _ in range(60):
         assert (await door.ask("POST", "/api/v1/line/stop")).status_code == 401
     assert len([entry for entry in await door.log() if entry.actor.name == "unknown"]) <= 10
+
+
+async def test_the_difference_from_a_plan_out_of_reach_is_not_told(door: Door) -> None:
+    await door.token("limited", "operator", tenants=("acme-*",))
+    plan = {"apiVersion": "switchover/v1", "kind": "Plan"}
+    for name, tenant, shown in (("operator", "bolt-1", 0), ("limited", "acme-1", 0), ("operator", "acme-1", 1)):
+        body = {**plan, "spec": {"planId": 100, "tenants": [config_of(tenant)]}}
+        answer = await door.ask("POST", "/api/v1/plans", name, json=body, **{"Idempotency-Key": "k"})
+        assert len(answer.json()["difference"]) >= shown, answer.text
+        assert "bolt-1" not in answer.text or name == "operator"
 
 
 async def test_an_accepted_write_is_told_with_the_reason_from_header_or_body(door: Door) -> None:

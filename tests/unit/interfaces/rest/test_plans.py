@@ -64,6 +64,19 @@ async def test_the_same_key_with_the_same_plan_gives_the_first_answer(http: http
     assert first.json() == again.json()
 
 
+async def test_the_same_key_with_another_plan_is_a_409_with_the_difference(http: httpx2.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    await http.post(PLANS, json=document("t1", "t2", maxConcurrency=3), headers=headers)
+    other = document("t1", "t2", maxConcurrency=4)
+    other["spec"]["tenants"][1]["deployUnitVersion"] = 77
+    refused = await http.post(PLANS, json=other, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (409, "IDEMPOTENCY_MISMATCH")
+    assert refused.json()["difference"] == [
+        {"pointer": "/spec/maxConcurrency", "stored": "3", "given": "4"},
+        {"pointer": "/spec/tenants/1/deployUnitVersion", "stored": "2", "given": "77"},
+    ]
+
+
 async def test_a_plan_that_collides_with_another_is_a_409(http: httpx2.AsyncClient, rig: Rig) -> None:
     rig.script.block("t1")
     await http.post(PLANS, json=document("t1"))

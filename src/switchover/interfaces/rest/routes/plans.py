@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, cast
 
@@ -10,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import LARGEST_ID, PlanId, TaskAggregate
-from switchover.dto import PlanStatusInfo, TaskStatusInfo
+from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskStatusInfo
 from switchover.dto.details import plan_detail, task_detail
 from switchover.errors import ErrorCode
 from switchover.factory import StoreFacts
@@ -31,7 +32,7 @@ from switchover.interfaces.rest.parameters import (
     principal_of,
     reach_of,
 )
-from switchover.interfaces.rest.problems import malformed, refused_creation, unknown
+from switchover.interfaces.rest.problems import ProblemError, malformed, refused_creation, unknown
 from switchover.interfaces.rest.reach import check_plan, check_plan_is_seen, check_tenant
 from switchover.interfaces.rest.schemas import Creation, Export, Page, Plan, PlanInFull, Preview, Task, TaskInFull
 from switchover.planfile import PlanFile, parse_plan
@@ -94,8 +95,20 @@ async def create_plan(request: Request, idempotency_key: IdempotencyKey = None) 
         idempotency_key=idempotency_key,
     )
     if not result.success:
-        raise refused_creation(result)
+        raise refused_creation(await _as_far_as_seen(request, result, idempotency_key))
     return answer(result.to_dict(), HTTPStatus.CREATED, headers={"Location": f"/api/v1/plans/{result.plan_id}"})
+
+
+async def _as_far_as_seen(request: Request, result: TaskCreationResult, key: str | None) -> TaskCreationResult:
+    """Without the difference from a plan that has tenants out of the caller's reach."""
+    if result.difference and key is not None and principal_of(request).is_limited:
+        executor = executor_of(request)
+        known = await executor.store.find_idempotency(key)
+        try:
+            await check_plan(executor, principal_of(request), 0 if known is None else known.plan_id)
+        except ProblemError:
+            return replace(result, difference=())
+    return result
 
 
 @router.post("/plans:preview", response_model=Preview, openapi_extra=PREVIEW_BODY)
