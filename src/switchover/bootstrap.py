@@ -56,6 +56,7 @@ from switchover.spi import (
     DriverLease,
     ExecutionStore,
     HealthCheckClient,
+    RunTracing,
     StepServices,
     Vitals,
 )
@@ -183,6 +184,7 @@ class Executor:
         actor: Actor = UNKNOWN_ACTOR,
         observers: Sequence[CommitObserver] = (),
         stages_by: StagesBy = "here",
+        tracing: RunTracing | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -192,7 +194,8 @@ class Executor:
         self._stages = StageMaker(catalogue, stage_factory)
         self._mode = mode
         self._stages_by: StagesBy = stages_by
-        self._on_commit = shielded(observers)
+        self._on_commit = shielded(observers if tracing is None else (*observers, tracing))
+        self._watch_step = None if tracing is None else tracing.step
         self._publisher = EventPublisher(store, clock)
         self.factory = PlanFactory(settings, catalogue, stage_factory)
         self._remote = RemoteOperations(
@@ -377,6 +380,7 @@ class Executor:
             ),
             on_fatal=self._failed,
             on_commit=self._on_commit,
+            watch_step=self._watch_step,
             carrier=self._carrier,
         )
         try:
@@ -526,6 +530,7 @@ async def open_executor(
     actor: Actor | None = None,
     observers: Iterable[CommitObserver] = (),
     stages_by: StagesBy = "here",
+    tracing: RunTracing | None = None,
 ) -> AsyncGenerator[Executor]:
     """
     Open a store and run an executor over it.
@@ -542,6 +547,7 @@ async def open_executor(
         actor: Whom the audit log names for what ``facade`` writes; None: the user of this process.
         observers: Are told of every commit of this process.
         stages_by: Who carries stages out while this process drives; with a ``postgresql://`` store only.
+        tracing: Tells whoever collects traces what runs; closed by whoever made it.
 
     Raises:
         StorageError: The store cannot be used; the message says what to do.
@@ -552,7 +558,7 @@ async def open_executor(
     own_policies = Policies.of(policies)
     opened = store if store is not None else make_store(url)
     try:
-        async with step_services(chosen, own_clock, own_policies, health_client) as services:
+        async with step_services(chosen, own_clock, own_policies, health_client, tracing) as services:
             await opened.open()
             executor = Executor(
                 store=opened,
@@ -566,6 +572,7 @@ async def open_executor(
                 actor=actor if actor is not None else local_actor("library"),
                 observers=tuple(observers),
                 stages_by=stages_by,
+                tracing=tracing,
             )
             await executor.start()
             try:
@@ -578,19 +585,24 @@ async def open_executor(
 
 @asynccontextmanager
 async def step_services(
-    settings: ExecutorSettings, clock: Clock, policies: Policies, health_client: HealthCheckClient | None
+    settings: ExecutorSettings,
+    clock: Clock,
+    policies: Policies,
+    health_client: HealthCheckClient | None,
+    tracing: RunTracing | None = None,
 ) -> AsyncGenerator[StepServices]:
     """What steps work with, for as long as the context is open."""
     allow_list = AllowList(settings.endpoint_allow_list)
-    session = guarded_session(allow_list)
+    session = guarded_session(allow_list, inject=None if tracing is None else tracing.inject)
     targets = SchemeTargetProvider(_families(allow_list, session))
     try:
-        yield StepServices(
+        services = StepServices(
             targets=targets,
             health_client=health_client if health_client is not None else HttpHealthCheckClient(session),
             clock=clock,
             health_policy=policies.health_check,
         )
+        yield services if tracing is None else tracing.traced(services)
     finally:
         await targets.aclose()
         await session.close()

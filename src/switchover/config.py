@@ -98,6 +98,9 @@ class ExecutorSettings(BaseSettings):
     stop_timeout_seconds: float = Field(
         default=30.0, ge=0, description="How long running stages may take to end when the command line is told to stop."
     )
+    traces: bool = Field(
+        default=False, description="Whether the command line sends traces, as the variables OTEL_* say where."
+    )
     metrics_open: bool = Field(default=False, description="Whether /metrics is answered without a token.")
 
     @field_validator("endpoint_allow_list")

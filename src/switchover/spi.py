@@ -15,7 +15,8 @@ A store keeps the truth; memory is a cache of it. Whoever writes one inherits th
 
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -26,7 +27,7 @@ from switchover.domain.audit import AuditEntry, AuditFilter, AuditRecord
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.policies import HealthCheckPolicy
-from switchover.domain.stage import PreImage, TaskRuntimeContext
+from switchover.domain.stage import PreImage, StageStep, TaskRuntimeContext
 from switchover.domain.task import (
     Operation,
     PlanId,
@@ -673,6 +674,26 @@ class HearingStore(Protocol):
 
 
 # --- watching ------------------------------------------------------------------------------------------------------
+
+
+class RunTracing(Protocol):
+    """Tells of runs and of what happens in them, to whoever collects traces; it is an observer of commits, too."""
+
+    def committed(self, entries: Sequence[Entry], seconds: float) -> None:
+        """As ``CommitObserver``."""
+        ...
+
+    def traced(self, services: "StepServices") -> "StepServices":
+        """The same services, which tell of each call."""
+        ...
+
+    def step(self, context: TaskRuntimeContext, step: StageStep, /) -> AbstractContextManager[None]:
+        """Open while a step runs."""
+        ...
+
+    def inject(self, headers: MutableMapping[str, str]) -> None:
+        """Put into the headers of a request who sends it."""
+        ...
 
 
 @runtime_checkable

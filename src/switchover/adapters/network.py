@@ -8,6 +8,7 @@ Source: behaviour, section 3, ENDPOINT_NOT_ALLOWED.
 """
 
 import socket
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import aiohttp
@@ -61,7 +62,12 @@ class GuardedResolver(AbstractResolver):
         await self._inner.close()
 
 
-def guarded_session(allow_list: AllowList, *, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
+def guarded_session(
+    allow_list: AllowList,
+    *,
+    resolver: AbstractResolver | None = None,
+    inject: Callable[[MutableMapping[str, str]], None] | None = None,
+) -> aiohttp.ClientSession:
     """
     A session for health checks, targets and webhooks; the caller closes it. Needs a running event loop.
 
@@ -69,6 +75,7 @@ def guarded_session(allow_list: AllowList, *, resolver: AbstractResolver | None 
 
     Args:
         resolver: In place of the system's, for tests.
+        inject: Adds to the headers of each request.
     """
 
     def make_socket(info: _AddressInfo) -> socket.socket:
@@ -89,4 +96,16 @@ def guarded_session(allow_list: AllowList, *, resolver: AbstractResolver | None 
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=False,
+        trace_configs=None if inject is None else [_injecting(inject)],
     )
+
+
+def _injecting(inject: Callable[[MutableMapping[str, str]], None]) -> aiohttp.TraceConfig:
+    async def on_start(
+        _session: aiohttp.ClientSession, _context: object, started: aiohttp.TraceRequestStartParams
+    ) -> None:
+        inject(started.headers)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(on_start)
+    return config

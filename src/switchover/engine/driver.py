@@ -7,11 +7,13 @@ the lease. A process that only records requests has a driver too: one that start
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from switchover.dispatch import StageCarrier
 from switchover.domain.policies import Policies
+from switchover.domain.stage import StageStep, TaskRuntimeContext
 from switchover.engine import garbage
 from switchover.engine.boundaries import Boundaries
 from switchover.engine.braking import BrakeService
@@ -61,6 +63,7 @@ class Driver:
         carrier: Has the stages of runs carried out elsewhere; None: they are carried out here.
         on_fatal: Called when this process may write no more.
         on_commit: Told of each commit; None when nobody watches.
+        watch_step: Open while a step runs; None when nobody watches.
     """
 
     store: ExecutionStore
@@ -74,6 +77,7 @@ class Driver:
     options: DriverOptions
     on_fatal: Callable[[StorageError], None]
     on_commit: Callable[[Sequence[Entry], float], None] | None = None
+    watch_step: Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]] | None = None
     carrier: StageCarrier | None = None
     last_arrival: int = 0
     last_plan_id: int = 0
@@ -119,6 +123,7 @@ class Driver:
             step_timeout_seconds=self.options.step_timeout_seconds,
             clock=self.clock,
             on_defect=self._defect_in_run,
+            watch_step=self.watch_step,
             delegate=None if self.carrier is None else Delegate(self.carrier, self._again),
         )
         self.scheduler = TaskScheduler(

@@ -161,6 +161,7 @@ class TaskExecutor:
         on_defect: Told of an error that nobody foresaw, which has ended a task's run.
         delegate: Has the stages carried out elsewhere; None: they are carried out here.
         next_work: What a run does next.
+        watch_step: Open while a step runs; None when nobody watches.
         stopping: The process is about to stop: a run ends at its next boundary, to be picked up by the next driver.
     """
 
@@ -176,6 +177,7 @@ class TaskExecutor:
     on_defect: Callable[[PlanRecord, TaskRecord, BaseException], None]
     delegate: Delegate | None = None
     next_work: Callable[[TaskRecord], Work | None] = work_of
+    watch_step: Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]] | None = None
     stopping: bool = False
 
     def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:
@@ -292,7 +294,7 @@ class _Run:
                                     await stage.rollback.rollback(record.task, context)
                                 else:
                                     for step in stage.steps:
-                                        await self._run_step(step)
+                                        await context.run_step(step)
                         except StorageError:
                             raise
                         except StageAdriftError:
@@ -336,7 +338,7 @@ class _Run:
         stage = stages[work.index]
         context.stage = stage.name
         context.step = ""
-        context.run_step = self._run_step
+        context.run_step = self._run_step if executor.watch_step is None else self._watched_step
         context.generation = record.task.generation
         context.rolling_back = work.restoring
         context.config = self._config(work)
@@ -371,6 +373,13 @@ class _Run:
     def _config(self, work: Work) -> TenantDeployConfigSnapshot:
         previous = self._record.previous
         return previous if work.restoring and previous is not None else self._record.config
+
+    async def _watched_step(self, step: StageStep) -> None:
+        watch, context = self._executor.watch_step, self._record.runtime
+        assert watch is not None  # noqa: S101  # see _enter
+        assert context is not None  # noqa: S101  # prepare() came first
+        with watch(context, step):
+            await self._run_step(step)
 
     async def _run_step(self, step: StageStep) -> None:
         """One step under its deadline."""

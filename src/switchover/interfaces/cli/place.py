@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from switchover.bootstrap import Executor, Mode
     from switchover.client import ServerClient
     from switchover.config import ExecutorSettings
-    from switchover.spi import CommitObserver
+    from switchover.spi import CommitObserver, RunTracing
 
 DEFAULT_DATABASE = "switchover.db"
 DB_VARIABLE = "SWITCHOVER_DB"
@@ -179,11 +179,14 @@ class Place:
         create: bool = False,
         settings: "ExecutorSettings | None" = None,
         observers: "Iterable[CommitObserver]" = (),
+        tracing: "RunTracing | None" = None,
     ) -> "AsyncGenerator[Executor | ServerClient]":
         """The server, when one is named; else an executor over the store, as ``open`` gives it."""
         served = self.served
         if served is None:
-            async with self.open(mode, create=create, settings=settings, observers=observers) as executor:
+            async with self.open(
+                mode, create=create, settings=settings, observers=observers, tracing=tracing
+            ) as executor:
                 yield executor
             return
         async with self.client(served) as client:
@@ -209,6 +212,7 @@ class Place:
         settings: "ExecutorSettings | None" = None,
         grace_seconds: float = 5.0,
         observers: "Iterable[CommitObserver]" = (),
+        tracing: "RunTracing | None" = None,
     ) -> "AsyncGenerator[Executor]":
         """
         An executor over the store.
@@ -240,7 +244,13 @@ class Place:
                     "it; name a database with --db"
                 )
         async with open_executor(
-            self.url, settings=chosen, mode=mode, store=store, grace_seconds=grace_seconds, observers=observers
+            self.url,
+            settings=chosen,
+            mode=mode,
+            store=store,
+            grace_seconds=grace_seconds,
+            observers=observers,
+            tracing=tracing,
         ) as executor:
             executor.facade = executor.facade.acting_as(local_actor("cli"), reason=self.reason)
             yield executor

@@ -66,7 +66,7 @@ class _Counting:
             if message["type"] == "http.response.start":
                 status = int(message["status"])
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._metrics.answered(method, _route(scope), status, time.perf_counter() - began)
+                self._metrics.answered(method, route_of(scope), status, time.perf_counter() - began)
                 if status in _REFUSED and _has_credential(scope):
                     self._metrics.login_failed()
             await send(message)
@@ -74,7 +74,7 @@ class _Counting:
         await self._app(scope, receive, counted)
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """
     The pattern of the route, with the prefix that its router is served under.
 

@@ -19,9 +19,11 @@ from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.results import write_result
 from switchover.interfaces.cli.screens import Progress, make_screen
+from switchover.interfaces.cli.traces import tracing_of
 from switchover.interfaces.cli.verbs.running import ProgressOption
 
 if TYPE_CHECKING:
+    from switchover.config import ExecutorSettings
     from switchover.dto import TaskOperationResult
     from switchover.interfaces.cli.service import Service
 
@@ -203,8 +205,7 @@ class _Request:
         if wait and no_wait:
             raise CommandError("--wait and --no-wait exclude each other", ExitCode.USAGE)
         settings = self.place.settings() if self.place.served is None else None
-        limit = math.inf if settings is None else settings.stop_timeout_seconds
-        work = self._recorded() if no_wait else self._done(limit, wait=wait)
+        work = self._recorded() if no_wait else self._done(settings, wait=wait)
         return run_async(work, log=log_choice(settings))
 
     async def _recorded(self) -> ExitCode:
@@ -215,9 +216,9 @@ class _Request:
                 print(f"no process drives it; to go on: {self.place.command('run', '--plan', _plan_of(result))}")
             return code
 
-    async def _done(self, stop_timeout: float, *, wait: bool) -> ExitCode:
+    async def _done(self, settings: "ExecutorSettings | None", *, wait: bool) -> ExitCode:
         with Interrupts() as interrupts:
-            async with self.place.connect("drive") as executor:
+            async with tracing_of(settings) as tracing, self.place.connect("drive", tracing=tracing) as executor:
                 result = await self._ask(executor)
                 code = write_result(result, self.output, self.place)
                 if code is not ExitCode.DONE:
@@ -232,7 +233,7 @@ class _Request:
                     screen=screen,
                     interrupts=interrupts,
                     go_on=self.place.command("run", "--plan", _plan_of(result)),
-                    stop_timeout_seconds=stop_timeout,
+                    stop_timeout_seconds=math.inf if settings is None else settings.stop_timeout_seconds,
                 )
                 code, look = await companion.stay()
                 if self.output is Format.TABLE:  # else the result of the request was the one document

@@ -18,6 +18,7 @@ from switchover.interfaces.cli.output import Format, Output
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.screens import Progress, make_screen
 from switchover.interfaces.cli.submitting import check_for_a_new_store, read_plan, submitted
+from switchover.interfaces.cli.traces import tracing_of
 
 if TYPE_CHECKING:
     from switchover.config import ExecutorSettings
@@ -91,9 +92,16 @@ async def _run(asked: _Asked, progress: Progress, output: Format, *, tells_event
     if plan_file is not None:
         await check_for_a_new_store(place, settings, plan_file, output)
     with Interrupts() as interrupts:
-        async with place.connect(
-            "drive", create=file is not None, settings=settings, observers=(EventLog(),) if tells_events else ()
-        ) as executor:
+        async with (
+            tracing_of(settings) as tracing,
+            place.connect(
+                "drive",
+                create=file is not None,
+                settings=settings,
+                observers=(EventLog(),) if tells_events else (),
+                tracing=tracing,
+            ) as executor,
+        ):
             if plan_file is not None:
                 known = await submitted(executor, place, plan_file, settings, output, new=asked.new)
                 named = _names_its_plan(plan_file)

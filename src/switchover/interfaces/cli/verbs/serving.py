@@ -13,6 +13,7 @@ from switchover.interfaces.cli.extras import need_server_extra
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.log_choice import LogChoice, LogFormatOption, LogLevelOption, log_choice
 from switchover.interfaces.cli.place import Place
+from switchover.interfaces.cli.traces import tracing_of
 from switchover.logs import LogFormat, get_log
 from switchover.redaction import without_secrets
 
@@ -125,6 +126,7 @@ async def _serve(serving: _Serving) -> ExitCode:
     from switchover.interfaces.rest.app import create_app
     from switchover.interfaces.rest.serving import is_loopback, listen
     from switchover.interfaces.rest.serving import serve as serve_app
+    from switchover.interfaces.rest.tracing import install as trace_requests
 
     place, host = serving.place, serving.host
     if serving.open_to_all and not is_loopback(host):
@@ -136,13 +138,17 @@ async def _serve(serving: _Serving) -> ExitCode:
     settings, tell = serving.settings, serving.tell
     metrics = Metrics()
     with Interrupts() as interrupts:
-        async with place.open(
-            "drive" if serving.drives else "read",
-            create=True,
-            settings=settings,
-            grace_seconds=0.0,
-            observers=(metrics, EventLog()),
-        ) as executor:
+        async with (
+            tracing_of(settings) as tracing,
+            place.open(
+                "drive" if serving.drives else "read",
+                create=True,
+                settings=settings,
+                grace_seconds=0.0,
+                observers=(metrics, EventLog()),
+                tracing=tracing,
+            ) as executor,
+        ):
             interrupts.attended = True
 
             def started() -> None:
@@ -159,6 +165,8 @@ async def _serve(serving: _Serving) -> ExitCode:
             access = await _access(executor, open_to_all=serving.open_to_all)
             app = create_app(executor, access)
             metering.install(app, metrics, open_to_all=settings.metrics_open)
+            if tracing is not None:
+                trace_requests(app, tracing)
             keeping = asyncio.ensure_future(_forget(executor))
             # The console is for people who sign in with a token; without tokens there is none.
             console = (
