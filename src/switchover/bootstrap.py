@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import aiohttp
 
-from switchover.access import AccessControl, LoginLimiter
+from switchover.access import AccessControl, LoginLimiter, People
 from switchover.adapters.clock import SystemClock
 from switchover.adapters.health import HttpHealthCheckClient
 from switchover.adapters.network import guarded_session
@@ -266,14 +266,18 @@ class Executor:
 
     # Access
 
-    def access_control(self) -> AccessControl:
-        """Who may come in, as the store and the settings say."""
+    def access_control(self, people: People | None = None) -> AccessControl:
+        """Who may come in, as the store and the settings say; ``people`` are those of ``identity.open_people``."""
         settings = self.settings
         limiter = LoginLimiter(
             clock=self.clock, attempts=settings.login_attempts, refill_seconds=settings.login_refill_seconds
         )
         return AccessControl(
-            store=self.store.access, clock=self.clock, limiter=limiter, session_seconds=settings.session_seconds
+            store=self.store.access,
+            clock=self.clock,
+            limiter=limiter,
+            people=people,
+            session_seconds=settings.session_seconds,
         )
 
     async def prune_access(self) -> int:

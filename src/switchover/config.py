@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic_core
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -38,12 +38,31 @@ SETTINGS_FILE_VARIABLE = "SWITCHOVER_CONFIG"
 
 
 def _from_text(value: object) -> object:
-    """In the environment a list of networks is JSON, or simply has commas."""
+    """In the environment a list of texts is JSON, or simply has commas."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
         return pydantic_core.from_json(value)
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_text)]
+
+
+SignatureAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
+"""Those with a public key: neither none at all nor a shared secret is among them."""
+
+
+class OidcRole(BaseModel):
+    """What those who are in a group of the identity provider may do; limited to tenants where patterns are given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: str = Field(min_length=1)
+    scopes: tuple[Literal["viewer", "operator", "approver", "admin"], ...] = Field(min_length=1)
+    tenants: tuple[str, ...] = ("*",)
 
 
 class ExecutorSettings(BaseSettings):
@@ -103,10 +122,51 @@ class ExecutorSettings(BaseSettings):
     )
     metrics_open: bool = Field(default=False, description="Whether /metrics is answered without a token.")
 
-    @field_validator("endpoint_allow_list")
+    public_url: str | None = Field(
+        default=None, description="How browsers reach the server; none: as they say themselves."
+    )
+    oidc_issuer: str | None = Field(default=None, description="The OpenID Connect provider; none: no such logins.")
+    oidc_client_id: str | None = Field(default=None, description="How the provider knows this server.")
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="What this server proves that with; none: a public client, with PKCE alone."
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="What bearer tokens of the API must be meant for; none: oidc_client_id."
+    )
+    oidc_authorized_parties: Texts = Field(
+        default=(), description="Clients whose bearer tokens are taken; none: any, where oidc_audience is given."
+    )
+    oidc_scopes: Texts = Field(default=("profile", "email"), description="What a login asks for beside `openid`.")
+    oidc_algorithms: Annotated[tuple[SignatureAlgorithm, ...], NoDecode, BeforeValidator(_from_text)] = Field(
+        default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1, description="Signatures that are taken."
+    )
+    oidc_leeway_seconds: float = Field(
+        default=60.0, ge=0, le=300, description="How far the provider's clock may be from ours."
+    )
+    oidc_groups_claim: str = Field(default="groups", description="Where a token has the groups; dots lead inside.")
+    oidc_name_claim: str = Field(default="preferred_username", description="Where it has the name for people.")
+    oidc_label: str = Field(default="single sign-on", description="What the provider is called on the login page.")
+    oidc_roles: tuple[OidcRole, ...] = Field(
+        default=(), description="What groups may do: the first one that somebody is in counts."
+    )
+    oidc_allow_list: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_from_text)] = Field(
+        default=None, description="Networks (CIDR) where the provider may be; none: those of endpoint_allow_list."
+    )
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> "ExecutorSettings":
+        if self.oidc_issuer is None:
+            return self
+        if not self.oidc_client_id:
+            raise ValueError("oidc_issuer needs oidc_client_id: how the provider knows this server")
+        if not self.oidc_roles:
+            raise ValueError("oidc_issuer needs oidc_roles: without a role for some group nobody could do anything")
+        return self
+
+    @field_validator("endpoint_allow_list", "oidc_allow_list")
     @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
+    def _networks(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for text in value or ():
             try:
                 ip_network(text)
             except ValueError as error:

@@ -12,7 +12,8 @@ Everything that can go wrong, on one screen.
     │   ├── AuthenticationError         nobody knows who it is
     │   │   └── TooManyAttemptsError        and too many tries came from the same address
     │   ├── AccessDeniedError           the scope, or a tenant, is out of reach
-    │   └── InvalidAccessRequestError   a token cannot be made or changed like that
+    │   ├── InvalidAccessRequestError   a token cannot be made or changed like that
+    │   └── IdentityProviderError       the provider of OpenID Connect is away, or answers nonsense
     ├── StageError                  a stage factory or catalogue gave something unusable
     │   └── StepError               a step failed: carries what becomes the FailureInfo
     │       ├── StaleGenerationError    the target holds a newer generation
@@ -79,6 +80,7 @@ class ErrorCode(StrEnum):
     TENANT_OUT_OF_REACH = "TENANT_OUT_OF_REACH"
     CSRF_REFUSED = "CSRF_REFUSED"
     INVALID_ACCESS_REQUEST = "INVALID_ACCESS_REQUEST"
+    IDENTITY_PROVIDER_UNAVAILABLE = "IDENTITY_PROVIDER_UNAVAILABLE"
     TOKEN_EXISTS = "TOKEN_EXISTS"  # noqa: S105  # a code, no secret
     UNKNOWN_TOKEN = "UNKNOWN_TOKEN"  # noqa: S105  # as above
     # Refusals of the HTTP API, and of its client
@@ -199,6 +201,12 @@ class InvalidAccessRequestError(AccessError):
     """A token cannot be made or changed like that. HTTP: 422, or 409 for TOKEN_EXISTS and ILLEGAL_STATE."""
 
     code = ErrorCode.INVALID_ACCESS_REQUEST
+
+
+class IdentityProviderError(AccessError):
+    """Who asks cannot be found out now: the provider of OpenID Connect is away, or answers nonsense. HTTP: 503."""
+
+    code = ErrorCode.IDENTITY_PROVIDER_UNAVAILABLE
 
 
 class StageError(ExecutorError):

@@ -2,5 +2,6 @@
 
 from switchover.access.control import AccessControl, IssuedToken
 from switchover.access.limiter import LoginLimiter
+from switchover.access.people import IdentityProvider, People, Role
 
-__all__ = ["AccessControl", "IssuedToken", "LoginLimiter"]
+__all__ = ["AccessControl", "IdentityProvider", "IssuedToken", "LoginLimiter", "People", "Role"]

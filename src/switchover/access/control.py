@@ -14,6 +14,7 @@ from typing import Final
 
 from switchover.access.credentials import digest_of, is_same, is_token, new_cookie, new_token
 from switchover.access.limiter import LoginLimiter
+from switchover.access.people import People
 from switchover.domain.access import (
     EVERYONE,
     AccessToken,
@@ -66,12 +67,14 @@ class AccessControl:
     Authenticates callers, and makes, rotates and revokes what they come with.
 
     Args:
+        people: Those of an identity provider; None: there are tokens of our own alone.
         session_seconds: How long a login of the console lasts.
     """
 
     store: AccessStore
     clock: Clock
     limiter: LoginLimiter
+    people: People | None = None
     session_seconds: float = 12 * 3600.0
     _noted: dict[str, datetime] = field(default_factory=dict[str, datetime])
 
@@ -106,9 +109,16 @@ class AccessControl:
         Raises:
             AuthenticationError: None was sent, or it is unknown, expired or revoked; which one is only in the log.
             TooManyAttemptsError: The same, and too many failed from this address before.
+            AccessDeniedError: It is known who, and no role is theirs.
+            IdentityProviderError: It cannot be found out now.
         """
         if bearer is None:
             raise AuthenticationError("no credential was sent; send `Authorization: Bearer TOKEN`")
+        if self.people is not None and not is_token(bearer):
+            try:
+                return (await self.people.of_bearer(bearer)).principal
+            except AuthenticationError as error:
+                raise self.failure(remote, f"the credential is not valid: {error.message}") from error
         token = await self._known_token(bearer)
         if token is None:
             raise self.failure(remote, "the credential is not valid: unknown, expired or revoked")
@@ -271,14 +281,18 @@ class AccessControl:
 
     # Sessions
 
-    async def open_session(self, principal: Principal, *, origin: str, token_name: str | None = None) -> OpenedSession:
+    async def open_session(
+        self, principal: Principal, *, origin: str, token_name: str | None = None, until: datetime | None = None
+    ) -> OpenedSession:
         """
         Open a session of the console for somebody who has just logged in.
 
         Args:
             token_name: The token that it is opened with; the session never may more, or longer, than that one.
+            until: When it ends at the latest.
         """
         now = self.clock.now()
+        ends = now + timedelta(seconds=self.session_seconds)
         cookie = new_cookie()
         session = LoginSession(
             session_id=secrets.token_hex(8),
@@ -290,7 +304,7 @@ class AccessControl:
             token_name=token_name,
             origin=origin,
             created_at=now,
-            expires_at=now + timedelta(seconds=self.session_seconds),
+            expires_at=ends if until is None else min(ends, until),
         )
         by = Actor(name=principal.name, kind=str(principal.kind), origin=origin, via="console")
         await self.store.put_session(session, _entry(now, by, "login", "SESSION", session.session_id))

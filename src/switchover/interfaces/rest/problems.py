@@ -21,6 +21,7 @@ from switchover.errors import (
     AuthenticationError,
     ErrorCode,
     ExecutorError,
+    IdentityProviderError,
     InvalidAccessRequestError,
     InvalidPlanError,
     NotFoundError,
@@ -151,6 +152,9 @@ def of_error(error: ExecutorError) -> ProblemError:
         case InvalidAccessRequestError():
             taken = error.code in {ErrorCode.TOKEN_EXISTS, ErrorCode.ILLEGAL_STATE}
             status = HTTPStatus.CONFLICT if taken else HTTPStatus.UNPROCESSABLE_ENTITY
+        case IdentityProviderError():
+            headers = {"Retry-After": "30"}
+            return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, error.code, error.message, headers=headers)
         case AccessError():
             status = HTTPStatus.FORBIDDEN
         case StorageError():

@@ -20,7 +20,7 @@ from switchover.redaction import without_secrets
 _log = get_log("switchover.serve")
 
 if TYPE_CHECKING:
-    from switchover.access import AccessControl
+    from switchover.access import AccessControl, People
     from switchover.bootstrap import Executor
     from switchover.config import ExecutorSettings
     from switchover.interfaces.rest.permissions import OpenAccess
@@ -91,14 +91,14 @@ class _Serving:
             print(without_secrets(text), flush=True)
 
 
-async def _access(executor: "Executor", *, open_to_all: bool) -> "AccessControl | OpenAccess":
+async def _access(executor: "Executor", people: "People | None", *, open_to_all: bool) -> "AccessControl | OpenAccess":
     """Who is let in; the first admin token is shown when there never was one."""
     from switchover.bootstrap import local_actor
     from switchover.interfaces.rest.permissions import OpenAccess
 
     if open_to_all:
         return OpenAccess()
-    access = executor.access_control()
+    access = executor.access_control(people)
     issued = await access.first_start(local_actor("cli"))
     if issued is not None:
         print(f"admin token, shown this once: {issued.secret}", flush=True)
@@ -119,8 +119,10 @@ async def _forget(executor: "Executor") -> None:
 
 async def _serve(serving: _Serving) -> ExitCode:
     from switchover.access import AccessControl
+    from switchover.adapters.clock import SystemClock
     from switchover.adapters.telemetry.event_log import EventLog
     from switchover.adapters.telemetry.metrics import Metrics
+    from switchover.identity import open_people
     from switchover.interfaces.console.app import close_console, mount_console
     from switchover.interfaces.rest import metering
     from switchover.interfaces.rest.app import create_app
@@ -140,6 +142,7 @@ async def _serve(serving: _Serving) -> ExitCode:
     with Interrupts() as interrupts:
         async with (
             tracing_of(settings) as tracing,
+            open_people(settings, SystemClock()) as people,
             place.open(
                 "drive" if serving.drives else "read",
                 create=True,
@@ -162,7 +165,7 @@ async def _serve(serving: _Serving) -> ExitCode:
                 )
                 await finish_stages(executor, interrupts, serving.stop_timeout)
 
-            access = await _access(executor, open_to_all=serving.open_to_all)
+            access = await _access(executor, people, open_to_all=serving.open_to_all)
             app = create_app(executor, access)
             metering.install(app, metrics, open_to_all=settings.metrics_open)
             if tracing is not None:
