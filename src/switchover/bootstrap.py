@@ -244,6 +244,11 @@ class Executor:
         return self._driver is not None
 
     @property
+    def takes_over(self) -> bool:
+        """It drives as soon as no other process does."""
+        return self._mode == "drive" and not self.driving and self.driver_failure is None
+
+    @property
     def store_outage(self) -> StoreOutage | None:
         """
         Since when the store has taken no commits of this process, and why; None while it takes them.
@@ -258,6 +263,8 @@ class Executor:
 
     def vitals(self) -> Vitals:
         """How this process is now: what gauges show."""
+        if self.driver_failure is not None:
+            return Vitals(driver_lost=True)
         return Vitals() if self._driver is None else self._driver.vitals()
 
     async def driver(self) -> DriverInfo | None:

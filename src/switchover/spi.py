@@ -727,6 +727,7 @@ class Vitals:
         waiting: Live tasks without one that are neither paused nor held: the queues of all plans.
         live_plans: Plans that have unsettled tasks.
         heartbeat_lag_seconds: How late heartbeats are.
+        driver_lost: It was the one that commits, and may commit no more.
         store_outage_seconds: For how long the store has taken no commits; 0 while it takes them.
     """
 
@@ -736,6 +737,7 @@ class Vitals:
     live_plans: int = 0
     heartbeat_lag_seconds: float = 0.0
     store_outage_seconds: float = 0.0
+    driver_lost: bool = False
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------

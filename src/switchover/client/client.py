@@ -33,9 +33,11 @@ class ServerClient:
         facade: What callers ask.
         store: What readers read.
         driving: Never: the server does.
+        takes_over: Never.
     """
 
     driving = False
+    takes_over = False
     driver_failure: StorageError | None = None
     store_outage: None = None
 

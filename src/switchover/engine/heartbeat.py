@@ -15,12 +15,13 @@ from switchover.spi import Clock
 class Beating:
     """One run that is alive; the context in which it beats."""
 
-    __slots__ = ("_scheduler", "on_its_way", "record")
+    __slots__ = ("_scheduler", "record", "sent_at")
 
     def __init__(self, scheduler: "HeartbeatScheduler", record: TaskRecord) -> None:
         self._scheduler = scheduler
         self.record = record
-        self.on_its_way = False
+        self.sent_at: float | None = None
+        """When the heartbeat was submitted that is on its way to the store; None when none is."""
 
     def __enter__(self) -> None:
         self._scheduler.begin(self)
@@ -28,13 +29,13 @@ class Beating:
     def __exit__(self, *exc_info: object) -> None:
         self._scheduler.end(self)
 
-    def sent(self, durable: asyncio.Future[None]) -> None:
+    def sent(self, durable: asyncio.Future[None], now: float) -> None:
         """Its heartbeat is on the way to the store."""
-        self.on_its_way = True
+        self.sent_at = now
         durable.add_done_callback(self._arrived)
 
     def _arrived(self, _: asyncio.Future[None]) -> None:
-        self.on_its_way = False
+        self.sent_at = None
 
 
 class HeartbeatScheduler:
@@ -56,8 +57,20 @@ class HeartbeatScheduler:
         self._beat = beat
         self._due: dict[Beating, float] = {}
         self._alarm = Alarm(clock)
-        self.lag_seconds = 0.0
-        """How late the last heartbeat was."""
+        self._last_lag_seconds = 0.0
+
+    @property
+    def lag_seconds(self) -> float:
+        """
+        How late heartbeats are: the last one, one that is due, or one that has waited for the store; the worst of them.
+
+        Looks at all runs, so it is for whoever asks now and then.
+        """
+        if not self._due:
+            return 0.0
+        now = self._clock.monotonic()
+        sent = min((beating.sent_at for beating in self._due if beating.sent_at is not None), default=now)
+        return max(self._last_lag_seconds, now - next(iter(self._due.values())), now - sent)
 
     def running(self, record: TaskRecord) -> Beating:
         """Beat for the task while the context is open; the first beat comes one interval after it was opened."""
@@ -87,8 +100,8 @@ class HeartbeatScheduler:
                 continue
             beating, due = first
             del self._due[beating]
-            self.lag_seconds = now - due
+            self._last_lag_seconds = now - due
             # Late beats are not made up for: the next one is due an interval from now.
             self._due[beating] = now + self._interval
-            if not beating.on_its_way and (durable := self._beat(beating.record)) is not None:
-                beating.sent(durable)
+            if beating.sent_at is None and (durable := self._beat(beating.record)) is not None:
+                beating.sent(durable, now)

@@ -53,6 +53,11 @@ DEFINITIONS: Mapping[str, Definition] = {
         Definition(name="switchover_build_info", kind="gauge", meaning="1.", labels={"version": "of the program"}),
         Definition(name="switchover_driving", kind="gauge", meaning="1 in the process that drives the store, else 0."),
         Definition(
+            name="switchover_driver_lost",
+            kind="gauge",
+            meaning="1 in a process that drove the store and may write no more, until it is started again.",
+        ),
+        Definition(
             name="switchover_task_active",
             kind="gauge",
             meaning="Tasks that hold a slot: they run, or are being rolled back.",
@@ -66,7 +71,7 @@ DEFINITIONS: Mapping[str, Definition] = {
         Definition(
             name="switchover_heartbeat_lag",
             kind="gauge",
-            meaning="Seconds by which the heartbeats of running tasks are late.",
+            meaning="Seconds by which heartbeats are late: the last one, or one that is due or waits for the store.",
         ),
         Definition(
             name="switchover_store_outage_seconds",
@@ -308,6 +313,7 @@ class _Gauges(Collector):
         vitals = self._vitals()
         values: Mapping[str, float] = {
             "switchover_driving": vitals.driving,
+            "switchover_driver_lost": vitals.driver_lost,
             "switchover_task_active": vitals.running,
             "switchover_queue_length": vitals.waiting,
             "switchover_plan_active": vitals.live_plans,

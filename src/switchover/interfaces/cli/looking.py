@@ -7,7 +7,6 @@ plan has ten tasks or a hundred thousand.
 """
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from switchover.domain.plan import PlanAggregate, PlanStatus
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus
 from switchover.interfaces.cli.exit_codes import ExitCode, of_plan, of_task
+from switchover.interfaces.pace import Pace
 
 if TYPE_CHECKING:
     from switchover.bootstrap import StoreOutage
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 MOST_FAILURES = 50
 _MOST_RUNNING = 64
 _MOST_PAUSED = 20
-_RATE_WINDOW_SECONDS = 30.0
-_LEAST_RATE_SECONDS = 1.0
 _DETAILS_SHARE = 20
 """Reading the tasks may take one part in so many of the time."""
 
@@ -40,13 +38,19 @@ class Around:
 
     driver: "DriverInfo | None"
     driving: bool
+    takes_over: bool = False
     line: "StopLine | None"
     now: float
     outage: "StoreOutage | None" = None
 
     @property
     def nobody_drives(self) -> bool:
-        """Nothing will happen until a process drives the store."""
+        """Nothing will happen until some other process drives the store."""
+        return self.driver_is_gone and not self.takes_over
+
+    @property
+    def driver_is_gone(self) -> bool:
+        """Nobody drives at this moment."""
         return not self.driving and (self.driver is None or not self.driver.alive)
 
 
@@ -135,7 +139,7 @@ class PlanSubject:
     plan_id: PlanId
     _details: _Details = field(default_factory=_Details)
     _details_due: float = 0.0
-    _settled: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+    _pace: Pace = field(default_factory=Pace)
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -152,7 +156,7 @@ class PlanSubject:
         resting = PlanLook(plan=plan, around=around).at_rest
         if resting or around.now >= self._details_due:
             await self._read_details(plan, around)
-        rate = self._rate(plan, around.now)
+        rate = self._pace.note(around.now, plan.total - plan.unsettled)
         moving = plan.unsettled - plan.idle
         return PlanLook(
             plan=plan,
@@ -192,17 +196,6 @@ class PlanSubject:
         waiting = await self._tasks(plan, frozenset({TaskStatus.PENDING, TaskStatus.RESUMING, TaskStatus.PAUSED}), 1)
         return await self.executor.facade.explain_task(waiting[0].task_id) if waiting else None
 
-    def _rate(self, plan: PlanAggregate, now: float) -> float | None:
-        settled = plan.total - plan.unsettled
-        seen = self._settled
-        seen.append((now, settled))
-        while len(seen) > 2 and seen[1][0] <= now - _RATE_WINDOW_SECONDS:  # noqa: PLR2004  # two make a difference
-            seen.popleft()
-        first, before = seen[0]
-        if now - first < _LEAST_RATE_SECONDS or settled <= before:
-            return None
-        return (settled - before) / (now - first)
-
 
 @dataclass(slots=True)
 class TaskSubject:
@@ -233,6 +226,7 @@ async def _around(executor: "Service") -> Around:
     return Around(
         driver=await executor.driver(),
         driving=executor.driving,
+        takes_over=executor.takes_over,
         line=await executor.store.load_line(),
         now=time.monotonic(),
         outage=executor.store_outage,

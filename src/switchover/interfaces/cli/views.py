@@ -61,7 +61,9 @@ def driven_by(look: Look) -> str:
     around = look.around
     if around.driving:
         return "driven by this process"
-    if around.nobody_drives or around.driver is None:
+    if around.driver_is_gone and around.takes_over:
+        return "this process takes it over"
+    if around.driver_is_gone or around.driver is None:
         return "no process drives it"
     return f"driven by {around.driver.owner}"
 

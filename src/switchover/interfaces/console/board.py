@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar, cast
 from switchover.bootstrap import Executor
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus
-from switchover.interfaces.console.pace import Pace
+from switchover.interfaces.pace import Pace
 
 _PAGE = 2_000
 _READ_AT_ONCE = 500

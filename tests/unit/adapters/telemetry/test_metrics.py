@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from switchover.adapters.telemetry.metrics import DEFINITIONS, OTHER, Metrics
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import TaskStatus
+from switchover.errors import StoreConflictError
 from tests.support.harness import Rig, open_rig
 
 
@@ -118,13 +119,53 @@ async def test_an_outage_of_the_store_is_a_gauge_and_part_of_the_commit_that_wai
     assert _value(metrics, "switchover_commit_duration_seconds_sum") >= 60
 
 
-async def test_a_late_heartbeat_is_seen(rig: Rig, metrics: Metrics) -> None:
+async def test_the_lag_rises_while_a_heartbeat_is_overdue_and_falls_with_the_next_one(
+    rig: Rig, metrics: Metrics
+) -> None:
+    assert rig.clock is not None
+    assert _value(metrics, "switchover_heartbeat_lag") == 0, "nothing runs"
+    rig.script.block("t1", "A")
+    await rig.create("t1")
+    await rig.entered("t1", "A")
+    await rig.clock.advance(9)
+    assert _value(metrics, "switchover_heartbeat_lag") == 0
+    for late in (5, 30):
+        # Time passes, and the loop that beats gets no turn: a step keeps the process busy.
+        rig.clock._pass(10 + late)
+        assert _value(metrics, "switchover_heartbeat_lag") == late
+    await rig.clock.advance(1)
+    assert _value(metrics, "switchover_heartbeat_lag") == 30, "so late was the last one"
+    await rig.clock.advance(9)
+    assert _value(metrics, "switchover_heartbeat_lag") == 0
+    rig.script.release_all()
+    await rig.settles()
+    assert _value(metrics, "switchover_heartbeat_lag") == 0
+
+
+async def test_a_heartbeat_that_waits_for_the_store_is_late(rig: Rig, metrics: Metrics) -> None:
     assert rig.clock is not None
     rig.script.block("t1", "A")
     await rig.create("t1")
     await rig.entered("t1", "A")
-    await rig.clock.advance(25)
-    assert _value(metrics, "switchover_heartbeat_lag") == rig.driver.heartbeat.lag_seconds
+    rig.store.fail("commit", times=None)
+    await rig.clock.advance(70)
+    assert _value(metrics, "switchover_heartbeat_lag") >= 59
+    rig.store.heal()
+    await rig.clock.advance(15)
+    assert _value(metrics, "switchover_heartbeat_lag") == 0
+    rig.script.release_all()
+    await rig.settles()
+
+
+async def test_a_driver_that_was_lost_is_seen(metrics: Metrics) -> None:
+    async with open_rig("A", observers=[metrics]) as rig:
+        metrics.watch(rig.executor.vitals, lambda: 0)
+        assert _value(metrics, "switchover_driver_lost") == 0
+        rig.store.cut_off()
+        with pytest.raises(StoreConflictError):
+            await rig.facade.stop_line("look")
+        assert (_value(metrics, "switchover_driver_lost"), _value(metrics, "switchover_driving")) == (1, 0)
+        await rig.restart()
 
 
 async def test_counters_begin_anew_with_a_process_and_gauges_do_not(rig: Rig, metrics: Metrics) -> None:

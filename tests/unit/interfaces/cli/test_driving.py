@@ -27,6 +27,7 @@ class Executor:
 
     def __init__(self, *, driving: bool = True) -> None:
         self.driving = driving
+        self.takes_over = False
         self.driver_failure: Exception | None = None
         self.version = 0
         self.stops: list[float] = []
