@@ -111,12 +111,6 @@ def test_a_plan_that_stands_still_says_why() -> None:
 
     alone = look(idle, around=around(driving=False, alive=False))
     assert "no process drives it" in drawn(alone)
-
-
-def test_whoever_takes_over_in_a_moment_does_not_ask_somebody_else_to() -> None:
-    taking = look({TaskStatus.RUNNING: 1}, around=around(driving=False, alive=False, takes_over=True))
-    assert "this process takes it over" in drawn(taking)
-    assert "nothing happens until a process drives it" not in drawn(taking)
     assert "`switchover run --plan 100 --db x.db`" in drawn(alone, place=place, width=200)
 
     pausing = look({S.RUNNING: 1, S.PENDING: 2}, plan={"pending_operation": Operation.PAUSE})
@@ -166,3 +160,9 @@ def test_a_store_that_is_away_is_told_with_the_essence_first(width: int) -> None
     at = f"{NOW.astimezone():%H:%M:%S}"
     for what in (look({S.RUNNING: 1, S.PENDING: 2}, around=away), TaskLook(task=task(7), around=away)):
         assert f"store away since {at}, work waits and nothing is lost: the disk" in drawn(what, width=width)
+
+
+def test_whoever_takes_over_in_a_moment_does_not_ask_somebody_else_to() -> None:
+    taking = look({TaskStatus.RUNNING: 1}, around=around(driving=False, alive=False, takes_over=True))
+    assert "this process takes it over" in drawn(taking)
+    assert "nothing happens until a process drives it" not in drawn(taking)
