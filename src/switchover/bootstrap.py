@@ -25,7 +25,7 @@ from switchover.adapters.health import HttpHealthCheckClient
 from switchover.adapters.network import guarded_session
 from switchover.adapters.targets.provider import SchemeTargetProvider, TargetFamily
 from switchover.config import ExecutorSettings
-from switchover.dispatch import Dispatching
+from switchover.dispatch import Dispatching, WorkerInfo
 from switchover.domain.addresses import AllowList
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor
 from switchover.domain.events import Event
@@ -270,6 +270,14 @@ class Executor:
     async def driver(self) -> DriverInfo | None:
         """Who drives the store, or did last."""
         return await self.store.driver()
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Who carries stages out for whoever drives; nobody where the store knows no workers."""
+        return await self.store.dispatch.workers() if isinstance(self.store, Dispatching) else ()
+
+    async def unattended_runs(self) -> int:
+        """How many tasks wait for a worker while there is none."""
+        return await self.store.dispatch.unattended() if isinstance(self.store, Dispatching) else 0
 
     # Access
 

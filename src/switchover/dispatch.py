@@ -6,13 +6,13 @@ carries out the stage that the order names, says how that ended, and waits for t
 of the task's state (``order_of``) and becomes durable in the very commit that lets the stage begin.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from switchover.domain.task import FailureInfo, TaskAggregate, TaskKey, TaskStatus
+from switchover.domain.task import FailureInfo, TaskAggregate, TaskKey, TaskStatus, wire_timestamp
 from switchover.spi import KeepPreImage
 
 
@@ -119,10 +119,26 @@ class WorkerInfo:
             "version": self.version,
             "concurrency": self.concurrency,
             "tasks": self.tasks,
-            "since": self.since.isoformat(),
-            "lastHeartbeat": self.last_heartbeat.isoformat(),
+            "since": wire_timestamp(self.since),
+            "lastHeartbeat": wire_timestamp(self.last_heartbeat),
+            "heartbeats": self.heartbeats,
             "stopping": self.stopping,
         }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "WorkerInfo":
+        """The inverse of ``to_dict``."""
+        return WorkerInfo(
+            worker=data["worker"],
+            name=data["name"],
+            version=data["version"],
+            concurrency=data["concurrency"],
+            tasks=data["tasks"],
+            since=datetime.fromisoformat(data["since"]),
+            last_heartbeat=datetime.fromisoformat(data["lastHeartbeat"]),
+            heartbeats=data["heartbeats"],
+            stopping=data["stopping"],
+        )
 
 
 Told = Callable[[str], None]
@@ -162,6 +178,14 @@ class OrderBook(Protocol):
 
     async def unclaimed(self) -> Sequence[StageOrder]:
         """Those that nobody has taken yet."""
+        ...
+
+    async def order(self, key: TaskKey) -> GivenOrder | None:
+        """A task's order; None when it has none."""
+        ...
+
+    async def unattended(self) -> int:
+        """How many orders wait for a worker while there is none."""
         ...
 
     async def claim_here(self, order: StageOrder) -> bool:

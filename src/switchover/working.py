@@ -98,9 +98,13 @@ async def open_worker(
             try:
                 yield worker
             finally:
-                queue.stop(grace_seconds + 1.0)
-                await worker.stop(grace_seconds)
-                loops[0].cancel()
-                await asyncio.gather(*loops, return_exceptions=True)
+                queue.stop()
+                try:
+                    if not worker.stopping:
+                        await worker.finish(grace_seconds)
+                finally:
+                    await worker.stop()
+                    loops[0].cancel()
+                    await asyncio.gather(*loops, return_exceptions=True)
     finally:
         await store.aclose()

@@ -12,6 +12,7 @@ from switchover.client.connection import Connection
 from switchover.client.facade import RemoteFacade, path_of, plan_document, unknown_failure
 from switchover.client.following import follow
 from switchover.client.records import MOST, RemoteRecords
+from switchover.dispatch import WorkerInfo
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanStatus
 from switchover.domain.task import Operation, PlanId
@@ -88,6 +89,10 @@ class ServerClient:
             since=datetime.fromisoformat(driver["since"]),
             alive=driver["alive"],
         )
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Who carries stages out for the server."""
+        return [WorkerInfo.from_dict(item) for item in (await self._connection.get(path_of("workers")))["items"]]
 
     async def wait_for_plan(self, plan_id: int) -> PlanStatusInfo:
         """Wait until the plan is settled or PAUSED, or everything unsettled in it is paused or held."""

@@ -4,10 +4,11 @@ Why a task stands where it stands: exactly one cause, and the next move.
 Everything is read from the store, so the answer is the same from every process. Source: lesson 34.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from switchover.dispatch import Dispatching, GivenOrder, WorkerInfo
 from switchover.domain.admission import Candidate, WaitReason, blocking_reason, queue_class
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import Operation, TaskAggregate, TaskKey, TaskStatus, TenantId
@@ -65,6 +66,8 @@ class _Facts:
     hold: Hold | None
     driven: bool
     now: datetime
+    order: GivenOrder | None
+    workers: Sequence[WorkerInfo]
 
 
 async def explain(store: ExecutionStore, key: TaskKey, *, now: datetime) -> Explanation | None:
@@ -75,6 +78,10 @@ async def explain(store: ExecutionStore, key: TaskKey, *, now: datetime) -> Expl
         return None
     tenant_id = TenantId(found[0].task.tenant_id)
     driver = await store.driver()
+    order: GivenOrder | None = None
+    workers: Sequence[WorkerInfo] = ()
+    if found[0].task.status.holds_slot and isinstance(store, Dispatching):
+        order, workers = await store.dispatch.order(key), await store.dispatch.workers()
     facts = _Facts(
         plan=plan,
         stored=found[0],
@@ -82,6 +89,8 @@ async def explain(store: ExecutionStore, key: TaskKey, *, now: datetime) -> Expl
         hold=(await store.list_holds()).get(tenant_id),
         driven=driver is not None and driver.alive,
         now=now,
+        order=order,
+        workers=workers,
     )
     cause, reason, next_move = _cause(facts)
     task = found[0].task
@@ -171,9 +180,14 @@ def _not_waiting(facts: _Facts, task: TaskAggregate) -> tuple[str, str, str]:
     if task.status.holds_slot:
         if not facts.driven:
             return _nobody_drives(facts)
+        order = facts.order
+        if order is not None and order.worker is None and order.end is None:
+            return _no_worker(facts, task)
         doing = "is restoring" if task.status is TaskStatus.ROLLING_BACK else "runs"
+        carriers = [w for w in facts.workers if order is not None and w.worker == order.worker]
+        where = "".join(f" at worker {worker.worker} ({worker.name})" for worker in carriers)
         pending = "" if task.pending_operation is None else f"; {task.pending_operation} takes effect when it ends"
-        return "NOT_WAITING", f"it {doing} stage {task.current_stage}{pending}", ""
+        return "NOT_WAITING", f"it {doing} stage {task.current_stage}{where}{pending}", ""
     if task.status is TaskStatus.PAUSED:
         if task.line_held:
             line = facts.line
@@ -191,6 +205,23 @@ def _not_waiting(facts: _Facts, task: TaskAggregate) -> tuple[str, str, str]:
         TaskStatus.ROLLBACK_FAILED: f"mend the cause, then `switchover rollback --tenant {tenant_id}`",
     }
     return "NOT_WAITING", f"it is {task.status}{failure}", moves.get(task.status, "")
+
+
+def _no_worker(facts: _Facts, task: TaskAggregate) -> tuple[str, str, str]:
+    open_to_work = [worker for worker in facts.workers if not worker.stopping]
+    if not open_to_work:
+        return (
+            "NO_WORKER",
+            f"stage {task.current_stage} waits for a worker, and there is none",
+            "start one: `switchover worker`",
+        )
+    places = sum(worker.concurrency for worker in open_to_work)
+    taken = sum(worker.tasks for worker in open_to_work)
+    return (
+        "WORKERS_BUSY",
+        f"stage {task.current_stage} waits for a worker; {taken} of the {places} places at workers are taken",
+        "wait, or start one more: `switchover worker`; see who does what: `switchover get workers`",
+    )
 
 
 def _nobody_drives(facts: _Facts) -> tuple[str, str, str]:

@@ -23,6 +23,7 @@ from switchover.interfaces.cli.verbs import (
     running,
     serving,
     upkeep,
+    working,
 )
 
 app = typer.Typer(
@@ -76,6 +77,7 @@ MODULES = (
     controlling,
     braking,
     serving,
+    working,
     access,
     upkeep,
 )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from switchover.interfaces.cli.failing import debugs
-from switchover.logs import LogFormat, LogLevel
+from switchover.logs import Log, LogFormat, LogLevel
+from switchover.redaction import without_secrets
 
 if TYPE_CHECKING:
     from switchover.config import ExecutorSettings
@@ -30,6 +31,13 @@ class LogChoice:
     form: LogFormat = LogFormat.TEXT
     level: LogLevel = LogLevel.ERROR
     tells_events: bool = False
+
+    def tell(self, text: str, log: Log) -> None:
+        """For whoever started a process that goes on: on the standard output, or where every line is JSON, as one."""
+        if self.form is LogFormat.JSON:
+            log.info(text)
+        else:
+            print(without_secrets(text), flush=True)
 
 
 QUIET = LogChoice()

@@ -17,7 +17,7 @@ from switchover.redaction import without_credentials, without_password
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from switchover.bootstrap import Executor, Mode
+    from switchover.bootstrap import Executor, Mode, StagesBy
     from switchover.client import ServerClient
     from switchover.config import ExecutorSettings
     from switchover.spi import CommitObserver, RunTracing
@@ -213,6 +213,7 @@ class Place:
         grace_seconds: float = 5.0,
         observers: "Iterable[CommitObserver]" = (),
         tracing: "RunTracing | None" = None,
+        stages_by: "StagesBy" = "here",
     ) -> "AsyncGenerator[Executor]":
         """
         An executor over the store.
@@ -251,6 +252,7 @@ class Place:
             grace_seconds=grace_seconds,
             observers=observers,
             tracing=tracing,
+            stages_by=stages_by,
         ) as executor:
             executor.facade = executor.facade.acting_as(local_actor("cli"), reason=self.reason)
             yield executor

@@ -83,6 +83,7 @@ class Entrance:
             "driver_missing": visitor is not None
             and not self._executor.driving
             and (driver is None or not driver.alive),
+            "unattended": 0 if visitor is None else await self._executor.unattended_runs(),
             "outage": None if visitor is None else self._executor.store_outage,
             "flash": None if flash is None else _flash(flash),
         }

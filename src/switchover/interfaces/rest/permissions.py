@@ -45,6 +45,7 @@ REQUIRED: Mapping[str, Scope] = {
     "list_holds": Scope.VIEWER,
     "get_line": Scope.VIEWER,
     "get_checks": Scope.VIEWER,
+    "list_workers": Scope.VIEWER,
     "preview_plan": Scope.VIEWER,
     "export_plan": Scope.VIEWER,
     "create_plan": Scope.OPERATOR,

@@ -479,6 +479,20 @@ class Line(Answer):
     driver: Driver | None
 
 
+class Worker(Answer):
+    """A process that carries out stages."""
+
+    worker: int
+    name: str
+    version: str
+    concurrency: int
+    tasks: int
+    since: datetime
+    last_heartbeat: datetime
+    heartbeats: int
+    stopping: bool
+
+
 class Check(Answer):
     """One check of the store and its surroundings."""
 

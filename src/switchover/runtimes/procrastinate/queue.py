@@ -70,11 +70,11 @@ class JobQueue:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _AGAIN_SECONDS)
 
-    def stop(self, seconds: float) -> None:
-        """Take no more; jobs that are being done have this long."""
+    def stop(self) -> None:
+        """Take no more; jobs end when the worker's runs do."""
         self._stopping.set()
         if self._jobs is not None:
-            self._jobs.shutdown_graceful_timeout = seconds
+            self._jobs.shutdown_graceful_timeout = None
             self._jobs.stop()  # type: ignore[no-untyped-call]  # it has no annotation
 
     async def _take_jobs(self) -> None:

@@ -67,13 +67,11 @@ class Worker:
         for loop in (self._beat(), self._hear(), self._look()):
             self._loops.append(asyncio.get_running_loop().create_task(loop))
 
-    async def stop(self, seconds: float) -> None:
+    async def finish(self, seconds: float) -> None:
         """
-        Take nothing more, let present stages end, and give every run back.
+        Take nothing more, let present stages end, but no longer than this, and give every run back.
 
-        Args:
-            seconds: After this long, stages that have not ended are interrupted. They begin again elsewhere, under a
-                higher generation.
+        Whoever cancels this may call ``stop``.
         """
         self.stopping = True
         waiting = [run for run in self._runs.values() if run.waits]
@@ -84,12 +82,17 @@ class Worker:
                 await self._book.give_back(self.number, [run.given for run in waiting])
             for run in waiting:
                 run.hand_back()
-        tasks = [run.task for run in self._runs.values() if run.task is not None]
-        if tasks:
+        if self._runs:
+            tasks = [run.task for run in self._runs.values() if run.task is not None]
             await asyncio.wait(tasks, timeout=seconds)
+
+    async def stop(self) -> None:
+        """Stop at once: stages that have not ended begin again elsewhere, under a higher generation."""
+        self.stopping = True
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
         for run in list(self._runs.values()):
             run.drop()
-        await asyncio.gather(*(run.task for run in self._runs.values() if run.task is not None), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

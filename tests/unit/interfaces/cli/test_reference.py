@@ -13,7 +13,20 @@ from switchover.interfaces.cli.app import app
 VERBS = {
     *("demo", "lint", "plan", "run", "get", "watch", "events", "explain", "forecast", "history", "observe"),
     *("pause", "resume", "cancel", "retry", "rollback"),
-    *("hold", "unhold", "adopt", "stop-line", "start-line", "doctor", "export", "serve", "token", "audit", "apply"),
+    *(
+        "hold",
+        "unhold",
+        "adopt",
+        "stop-line",
+        "start-line",
+        "doctor",
+        "export",
+        "serve",
+        "worker",
+        "token",
+        "audit",
+        "apply",
+    ),
 }
 SHARED = {"--db", "--store", "--server", "--config", "--debug", "--output", "-o", "--help", "-h"}
 

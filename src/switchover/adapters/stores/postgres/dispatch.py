@@ -29,6 +29,10 @@ _MINE: Final = f"{_ORDERS} WHERE o.worker = $1"
 _ENDS: Final = f"SELECT {_ORDER}, o.failure FROM stage_order AS o WHERE o.ended"  # noqa: S608  # as above
 _ADRIFT: Final = f"SELECT {_ORDER} FROM stage_order AS o WHERE NOT o.ended AND {_GONE}"  # noqa: S608  # as above
 _UNCLAIMED: Final = f"SELECT {_ORDER} FROM stage_order AS o WHERE o.worker IS NULL"  # noqa: S608  # as above
+_OF_TASK: Final = f"{_ORDERS} WHERE o.plan_id = $1 AND o.ordinal = $2"
+_UNATTENDED: Final = """
+SELECT count(*) FROM stage_order WHERE worker IS NULL AND NOT EXISTS (SELECT 1 FROM worker)
+"""
 _CLAIM_HERE: Final = """
 UPDATE stage_order SET worker = 0
 WHERE plan_id = $1 AND ordinal = $2 AND generation = $3 AND (worker IS NULL OR worker = 0)
@@ -139,6 +143,13 @@ class PostgresDispatch:
 
     async def unclaimed(self) -> Sequence[StageOrder]:
         return [_order(row) for row in await self._read("looking for waiting runs", lambda c: c.fetch(_UNCLAIMED))]
+
+    async def order(self, key: TaskKey) -> GivenOrder | None:
+        row = await self._read("reading an order", lambda c: c.fetchrow(_OF_TASK, *key))
+        return None if row is None else _given(row)
+
+    async def unattended(self) -> int:
+        return int(await self._read("looking for waiting runs", lambda c: c.fetchval(_UNATTENDED)))
 
     async def claim_here(self, order: StageOrder) -> bool:
         arguments = (*order.key, order.generation)

@@ -22,6 +22,7 @@ from switchover.interfaces.cli.output import (
     write_table,
 )
 from switchover.interfaces.cli.place import Place
+from switchover.interfaces.cli.verbs.working import workers
 from switchover.interfaces.cli.views import WORDS
 from switchover.reports.texts import moment, on_failure, printable
 
@@ -66,8 +67,8 @@ TASK_COLUMNS = (
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    get = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show plans, tasks and tenants.")
-    for function in (plans, plan, tasks, task, tenant):
+    get = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show plans, tasks, tenants and workers.")
+    for function in (plans, plan, tasks, task, tenant, workers):
         add_verb(get, function)
     app.add_typer(get, name="get")
     add_verb(app, explain)

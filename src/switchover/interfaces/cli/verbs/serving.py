@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,8 +14,7 @@ from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.log_choice import LogChoice, LogFormatOption, LogLevelOption, log_choice
 from switchover.interfaces.cli.place import Place
 from switchover.interfaces.cli.traces import tracing_of
-from switchover.logs import LogFormat, get_log
-from switchover.redaction import without_secrets
+from switchover.logs import get_log
 
 _log = get_log("switchover.serve")
 
@@ -42,6 +41,14 @@ def serve(
         bool, typer.Option("--no-drive", help="Only answer; another process drives the store and runs the tasks.")
     ] = False,
     stop_timeout: StopTimeout = None,
+    stages: Annotated[
+        Literal["here", "workers", "auto"] | None,
+        typer.Option(
+            "--stages",
+            help="Who carries out stages: this process (here), workers, or workers as soon as there are any (auto). "
+            "Default: auto with a postgresql:// store, else here.",
+        ),
+    ] = None,
     tls_cert: Annotated[
         str | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM): serve HTTPS.")
     ] = None,
@@ -63,7 +70,16 @@ def serve(
     log = log_choice(settings, log_format, log_level, serves=True)
     limit = settings.stop_timeout_seconds if stop_timeout is None else stop_timeout
     server = _Serving(
-        place, host, port, limit, certificate, settings, log, drives=not no_drive, open_to_all=open_to_all
+        place,
+        host,
+        port,
+        limit,
+        certificate,
+        settings,
+        log,
+        stages or "auto",
+        drives=not no_drive,
+        open_to_all=open_to_all,
     )
     return run_async(_serve(server), log=log)
 
@@ -79,16 +95,14 @@ class _Serving:
     certificate: tuple[str, str] | None
     settings: "ExecutorSettings"
     log: LogChoice
+    stages_by: Literal["here", "workers", "auto"]
     _: KW_ONLY
     drives: bool
     open_to_all: bool
 
     def tell(self, text: str) -> None:
         """For whoever started it: on the standard output, or where every line is JSON, as one of those."""
-        if self.log.form is LogFormat.JSON:
-            _log.info(text)
-        else:
-            print(without_secrets(text), flush=True)
+        self.log.tell(text, _log)
 
 
 async def _access(executor: "Executor", people: "People | None", *, open_to_all: bool) -> "AccessControl | OpenAccess":
@@ -150,6 +164,7 @@ async def _serve(serving: _Serving) -> ExitCode:
                 grace_seconds=0.0,
                 observers=(metrics, EventLog()),
                 tracing=tracing,
+                stages_by=serving.stages_by,
             ) as executor,
         ):
             interrupts.attended = True

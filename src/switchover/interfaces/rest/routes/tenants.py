@@ -1,4 +1,4 @@
-"""Tenants, holds and the line: how they stand."""
+"""Tenants, holds, the line and the workers: how they stand."""
 
 import shlex
 
@@ -11,7 +11,7 @@ from switchover.interfaces.rest.parameters import FullView, Limit, TenantText, V
 from switchover.interfaces.rest.problems import unknown
 from switchover.interfaces.rest.reach import check_everyone, check_tenant
 from switchover.interfaces.rest.routes.plans import shown_task
-from switchover.interfaces.rest.schemas import Check, HeldTenant, Line, Page, Task, TaskInFull, Tenant
+from switchover.interfaces.rest.schemas import Check, HeldTenant, Line, Page, Task, TaskInFull, Tenant, Worker
 from switchover.reports.checkup import checks_of
 from switchover.spi import ServedStore
 
@@ -78,6 +78,13 @@ async def get_line(request: Request) -> Response:
             },
         },
     )
+
+
+@router.get("/workers", response_model=Page[Worker], responses=POLLED)
+async def list_workers(request: Request) -> Response:
+    """List the workers that carry out stages, and how many tasks each of them has."""
+    workers = await executor_of(request).workers()
+    return polled(request, page([info.to_dict() for info in workers], None))
 
 
 @router.get("/checks", response_model=Page[Check])
