@@ -93,17 +93,15 @@ async def open_worker(
                 concurrency=concurrency,
             )
             queue = JobQueue(worker, conninfo=conninfo(url), queue=QUEUE, task_name=TASK_NAME)
+            worker.on_finish = queue.stop
             await worker.start()
             loops = [asyncio.ensure_future(hands.watch_deadlines()), asyncio.ensure_future(queue.run())]
             try:
                 yield worker
             finally:
-                queue.stop()
                 try:
-                    if not worker.stopping:
-                        await worker.finish(grace_seconds)
+                    await worker.stop(grace_seconds)
                 finally:
-                    await worker.stop()
                     loops[0].cancel()
                     await asyncio.gather(*loops, return_exceptions=True)
     finally:

@@ -7,7 +7,7 @@ whatever it still says is refused, and its targets refuse it as soon as a newer 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,6 +23,10 @@ _log = get_log("switchover.worker")
 HEARTBEAT_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.5
+
+
+def _nothing() -> None:
+    """Nobody takes jobs for this worker."""
 
 
 class HandedBackError(Exception):
@@ -46,6 +50,8 @@ class Worker:
         self.stopping = False
         self.carried_out = 0
         """How many stages ended here, and counted."""
+        self.on_finish: Callable[[], None] = _nothing
+        """Called when no more jobs are to be taken."""
         self._book = book
         self._hands = hands
         self._clock = clock
@@ -74,6 +80,7 @@ class Worker:
         Whoever cancels this may call ``stop``.
         """
         self.stopping = True
+        self.on_finish()
         waiting = [run for run in self._runs.values() if run.waits]
         for run in waiting:
             run.leaving = True
@@ -86,9 +93,20 @@ class Worker:
             tasks = [run.task for run in self._runs.values() if run.task is not None]
             await asyncio.wait(tasks, timeout=seconds)
 
-    async def stop(self) -> None:
-        """Stop at once: stages that have not ended begin again elsewhere, under a higher generation."""
-        self.stopping = True
+    async def stop(self, seconds: float = 0.0) -> None:
+        """
+        ``finish``, and then stop: stages that have not ended begin again elsewhere, under a higher generation.
+
+        Args:
+            seconds: How long stages may take to end; of no effect after ``finish``.
+        """
+        try:
+            if not self.stopping:
+                await self.finish(seconds)
+        finally:
+            await self._drop_everything()
+
+    async def _drop_everything(self) -> None:
         tasks = [run.task for run in self._runs.values() if run.task is not None]
         for run in list(self._runs.values()):
             run.drop()
