@@ -118,7 +118,19 @@ async def test_every_answer_is_what_the_description_says_and_no_call_is_left_out
     for path in (
         *("plans/100/export", "plans/100/events", "tasks/100-3/events", "tasks/100-3/explanation"),
         *("tasks/100-3/observation", "plans/100/forecast?verb=retry", "tenants/t3/forecast?verb=rollback"),
-        *("tenants/t3", "holds", "line", "checks", "sessions", "audit", "tokens", "/livez", "/readyz", "/metrics"),
+        *(
+            "tenants/t3",
+            "holds",
+            "line",
+            "workers",
+            "checks",
+            "sessions",
+            "audit",
+            "tokens",
+            "/livez",
+            "/readyz",
+            "/metrics",
+        ),
     ):
         await ask("GET", path)
     for number, verb in enumerate(("pause", "resume", "cancel")):
