@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from switchover.domain.task import FailureInfo, Operation, PlanId, TaskStatus
+from switchover.domain.values import evolver
 
 
 class PlanStatus(StrEnum):
@@ -158,6 +159,9 @@ class PlanAggregate:
         """Whether the plan starts and resumes tasks by itself: it is neither paused nor about to be."""
         return self.status is not PlanStatus.PAUSED and self.pending_operation is None
 
+
+evolve_plan = evolver(PlanAggregate)
+"""``dataclasses.replace`` for plans."""
 
 PlanView = PlanAggregate
 """What readers get. Frozen values have no mutators, so a view needs no code."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from switchover.domain.admission import queue_class
-from switchover.domain.plan import PlanAggregate
+from switchover.domain.plan import PlanAggregate, evolve_plan
 from switchover.domain.stage import TaskRuntimeContext, TaskStage
 from switchover.domain.task import (
     PlanId,
@@ -128,7 +128,16 @@ class PlanRecord:
 
     def view(self) -> PlanAggregate:
         """The plan as of now, counters included; not a committed state."""
-        return replace(
+        return self._evolve()
+
+    def freeze(self, now: datetime) -> PlanAggregate:
+        """The next version of the plan, for the commit that is being put together."""
+        self.plan = self._evolve(version=self.plan.version + 1, updated_at=now)
+        self.dirty = False
+        return self.plan
+
+    def _evolve(self, **changes: object) -> PlanAggregate:
+        return evolve_plan(
             self.plan,
             counts={status: count for status, count in self.counts.items() if count},
             unsettled=self.unsettled,
@@ -137,13 +146,8 @@ class PlanRecord:
             sequence_id=self.sequence_id,
             position=self.position,
             started_tasks=self.started_tasks,
+            **changes,
         )
-
-    def freeze(self, now: datetime) -> PlanAggregate:
-        """The next version of the plan, for the commit that is being put together."""
-        self.plan = replace(self.view(), version=self.plan.version + 1, updated_at=now)
-        self.dirty = False
-        return self.plan
 
 
 class Residents:

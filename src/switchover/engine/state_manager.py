@@ -14,12 +14,12 @@ Source: behaviour, sections 4, 5, 9 and 10.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from switchover.domain.events import NO_DATA, Event, EventType
-from switchover.domain.plan import PlanStatus
+from switchover.domain.plan import PlanStatus, evolve_plan
 from switchover.domain.policies import Policies
 from switchover.domain.state_machine import (
     PlanTransitionContext,
@@ -177,7 +177,7 @@ class Change:
 
     def change_plan(self, **values: Any) -> None:  # noqa: ANN401  # any field
         """Change fields of the plan that are no status and no counter."""
-        self.plan.plan = replace(self.plan.plan, **values)
+        self.plan.plan = evolve_plan(self.plan.plan, **values)
 
     def transition_plan(self, target: PlanStatus) -> None:
         """
@@ -192,7 +192,7 @@ class Change:
         if edge is None or not edge.guard(context):
             msg = f"plan {plan.plan.plan_id} cannot go from {plan.plan.status} to {target}"
             raise TransitionError(msg)
-        plan.plan = replace(plan.plan, status=target, **edge.action(context))  # type: ignore[arg-type]  # by the table
+        plan.plan = evolve_plan(plan.plan, status=target, **edge.action(context))
 
     def start_plan(self) -> None:
         """Begin a run of the plan: PlanStarted comes before the events of its tasks."""

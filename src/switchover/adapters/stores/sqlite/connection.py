@@ -15,6 +15,9 @@ NEWEST_NEEDED: Final = (3, 38, 0)
 _WRITER_CACHE_KIB: Final = 16 * 1024
 _READER_CACHE_KIB: Final = 4 * 1024
 _CHECKPOINT_PAGES: Final = 4000
+CHECKPOINT_BYTES: Final = _CHECKPOINT_PAGES * (4096 + 24)
+"""How long the journal is when its contents are brought into the database, unless a reader is in the way."""
+
 _JOURNAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _STATEMENTS: Final = 256
 

@@ -12,11 +12,12 @@ from typing import TypeVar
 from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.sqlite.access import SqliteAccessStore
 from switchover.adapters.stores.sqlite.checks import problems
-from switchover.adapters.stores.sqlite.connection import Database, transaction, tune_writer
+from switchover.adapters.stores.sqlite.connection import CHECKPOINT_BYTES, Database, transaction, tune_writer
 from switchover.adapters.stores.sqlite.driver_lock import DriverLock
 from switchover.adapters.stores.sqlite.event_order import EventNumbers
 from switchover.adapters.stores.sqlite.first_look import look
 from switchover.adapters.stores.sqlite.gauge import Gauge, Lack
+from switchover.adapters.stores.sqlite.journal import Journal
 from switchover.adapters.stores.sqlite.reader import Reader
 from switchover.adapters.stores.sqlite.schema import check_ownership, migrate, migrations
 from switchover.adapters.stores.sqlite.worker import ConnectionThreads
@@ -76,6 +77,7 @@ class SqliteExecutionStore(ExecutionStore):
         self._database = Database(Path(path), busy_timeout_seconds=busy_timeout_seconds)
         self._lock = DriverLock(Path(path))
         self._gauge = Gauge(self._lock)
+        self._journal = Journal(Path(path), CHECKPOINT_BYTES)
         self._now = now or (lambda: datetime.now(UTC))
         self._reader = Reader()
         self._stage_lists = StageLists()
@@ -114,6 +116,7 @@ class SqliteExecutionStore(ExecutionStore):
                 self._watch = None
         if writing is not None:
             await writing.stop()  # the last to close brings the journal into the database
+        self._journal.close()
         self._lock.release()
 
     @property
@@ -164,6 +167,7 @@ class SqliteExecutionStore(ExecutionStore):
             try:
                 with transaction(connection):
                     self._check_lease(connection, lease)
+                    self._journal.make_room()
                     self._gauge.before(connection, batch)
                     writer = BatchWriter(connection, self._stage_lists, self._numbers)
                     result = CommitResult(granted=writer.write(batch))
@@ -266,6 +270,7 @@ class SqliteExecutionStore(ExecutionStore):
     # Inside
 
     def _connect_writer(self) -> sqlite3.Connection:
+        self._journal.close()
         with self._database.errors("opening it"):
             self._database.check_place()
             if self._database.is_missing():
