@@ -125,7 +125,8 @@ says that the request is durable, not that it has taken effect: see [verbs](verb
 ## Live events
 
 With `Accept: text/event-stream` events come as server-sent events: what is recorded behind `since` first, then what
-happens, each once and in order. The `id` of each is its `position` in the plan, or its `sequenceId` in the task.
+happens, each once and in order. The `id` of each is its `position` in the plan, its `sequenceId` in the task, or, of
+all plans, its `number`, which rises in the order of the commits and may have gaps.
 Whoever loses the connection connects again with the last id in `Last-Event-ID`, which goes before `since`, as
 browsers do by themselves. The last message of a stream that the server ends has a name, and in its data a `code`, a
 `message` and `resumeFrom`:
@@ -137,6 +138,8 @@ browsers do by themselves. The last message of a stream that the server ends has
 | `pruned` | the next events are no longer kept: look at how things stand, then go on |
 
 Without that header, the same call gives one page of what is recorded; `nextSince` of one page is `since` of the next.
+Whoever asks for events that are no longer kept is told so with 410: everything behind `keptSince` is kept; `snapshot`
+is how things stand (of all plans, where they are listed), to go on from behind `resumeFrom`.
 
 ## Errors
 

@@ -56,6 +56,7 @@ from switchover.spi import (
     DriverLease,
     ExecutionStore,
     HealthCheckClient,
+    NumberedEvent,
     RunTracing,
     StepServices,
     Vitals,
@@ -336,8 +337,23 @@ class Executor:
 
         Args:
             follow: Wait for what is to come; otherwise end at what is durable now.
+
+        Raises:
+            EventsPrunedError: What comes next is no longer kept.
         """
         return self._publisher.subscribe(PlanId(plan_id), since, follow=follow)
+
+    def all_events(self, since: int = 0, *, follow: bool = True) -> AsyncIterator[NumberedEvent]:
+        """
+        Events of all plans in commit order: history after the number ``since``, then live.
+
+        Args:
+            follow: As for one plan.
+
+        Raises:
+            EventsPrunedError: Something that comes next is no longer kept.
+        """
+        return self._publisher.subscribe_to_all(since, follow=follow)
 
     async def observe(self, task_id: str) -> Sequence[PlaceReport] | None:
         """

@@ -14,6 +14,7 @@ Everything that can go wrong, on one screen.
     │   ├── AccessDeniedError           the scope, or a tenant, is out of reach
     │   ├── InvalidAccessRequestError   a token cannot be made or changed like that
     │   └── IdentityProviderError       the provider of OpenID Connect is away, or answers nonsense
+    ├── EventsPrunedError           events that were asked for are no longer kept
     ├── StageError                  a stage factory or catalogue gave something unusable
     │   └── StepError               a step failed: carries what becomes the FailureInfo
     │       ├── StaleGenerationError    the target holds a newer generation
@@ -169,6 +170,26 @@ class TransitionError(ExecutorError):
     """The state machine has no such edge, or its guard said no; nothing was changed."""
 
     code = ErrorCode.ILLEGAL_STATE
+
+
+class EventsPrunedError(ExecutorError):
+    """
+    Events that were asked for are no longer kept.
+
+    Attributes:
+        kept_since: Whatever is behind this position (or number, over all plans) is kept.
+        newest: Where the newest event is: who looks at how things stand now goes on behind it.
+    """
+
+    code = ErrorCode.EVENTS_PRUNED
+
+    def __init__(self, since: int, *, kept_since: int, newest: int) -> None:
+        super().__init__(
+            f"events behind {since} are no longer kept: those behind {kept_since} are. Read on from there, or look at "
+            f"how things stand and go on behind {newest}"
+        )
+        self.kept_since = kept_since
+        self.newest = newest
 
 
 class AccessError(ExecutorError):

@@ -10,7 +10,7 @@ import aiohttp
 
 from switchover.client.connection import Connection
 from switchover.client.facade import RemoteFacade, path_of, plan_document, unknown_failure
-from switchover.client.following import follow
+from switchover.client.following import follow, pruned_or
 from switchover.client.records import MOST, RemoteRecords
 from switchover.dispatch import WorkerInfo
 from switchover.domain.events import Event
@@ -20,7 +20,7 @@ from switchover.dto import PlanStatusInfo
 from switchover.engine.forecast import Forecast
 from switchover.engine.observing import PlaceReport
 from switchover.errors import ServerError, StorageError
-from switchover.spi import DriverInfo
+from switchover.spi import DriverInfo, NumberedEvent
 
 _LOOK_SECONDS: Final = 0.2
 _CHUNK = 1 << 16
@@ -116,14 +116,27 @@ class ServerClient:
 
         Args:
             follow: Wait for what is to come, across interruptions; otherwise end at what is durable now.
+
+        Raises:
+            EventsPrunedError: What comes next is no longer kept.
         """
-        async for event in self._events(path_of("plans", plan_id, "events"), since, following=follow):
-            yield event
+        async for numbered in self._events(path_of("plans", plan_id, "events"), since, following=follow):
+            yield numbered.event
+
+    async def all_events(self, since: int = 0, *, follow: bool = True) -> AsyncIterator[NumberedEvent]:
+        """
+        Events of all plans in commit order: history after the number ``since``, then live.
+
+        Raises:
+            EventsPrunedError: Something that comes next is no longer kept.
+        """
+        async for numbered in self._events(path_of("events"), since, following=follow):
+            yield numbered
 
     async def task_events(self, task_id: str, since: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """A task's own events after sequence id ``since``; as ``events``."""
-        async for event in self._events(path_of("tasks", task_id, "events"), since, following=follow):
-            yield event
+        async for numbered in self._events(path_of("tasks", task_id, "events"), since, following=follow):
+            yield numbered.event
 
     async def preview(
         self, configs: object, options: Mapping[str, object] | None, metadata: object, *, conflicts: bool = True
@@ -150,15 +163,18 @@ class ServerClient:
         """Nothing has to be stopped: the work is the server's."""
         del finish_stages_within_seconds
 
-    async def _events(self, path: str, since: int, *, following: bool) -> AsyncIterator[Event]:
+    async def _events(self, path: str, since: int, *, following: bool) -> AsyncIterator[NumberedEvent]:
         if following:
-            async for event in follow(self._connection, path, since, patience_seconds=self._patience_seconds):
-                yield event
+            async for numbered in follow(self._connection, path, since, patience_seconds=self._patience_seconds):
+                yield numbered
             return
         while True:
-            page = await self._connection.get(path, {"since": since, "limit": MOST})
+            try:
+                page = await self._connection.get(path, {"since": since, "limit": MOST})
+            except ServerError as error:
+                raise pruned_or(error, since) from error
             for item in page["items"]:
-                yield Event.from_dict(item)
+                yield NumberedEvent(item.get("number", item["position"]), Event.from_dict(item))
             if page["nextSince"] == since:
                 return
             since = page["nextSince"]

@@ -10,14 +10,24 @@ import orjson
 
 from switchover.client.connection import Connection
 from switchover.domain.events import Event
-from switchover.errors import ErrorCode, ServerError, StoreUnavailableError, UnreachableError
+from switchover.errors import (
+    ErrorCode,
+    EventsPrunedError,
+    ExecutorError,
+    ServerError,
+    StoreUnavailableError,
+    UnreachableError,
+)
+from switchover.spi import NumberedEvent
 
 _AGAIN_SECONDS: Final = 0.2
 _IDLE_SECONDS: Final = 60.0
 """A server that is there says so every 15 s."""
 
 
-async def follow(connection: Connection, path: str, since: int, *, patience_seconds: float) -> AsyncIterator[Event]:
+async def follow(
+    connection: Connection, path: str, since: int, *, patience_seconds: float
+) -> AsyncIterator[NumberedEvent]:
     """
     Events behind ``since``, for ever; a connection that breaks is made again, from the last event that came.
 
@@ -26,7 +36,8 @@ async def follow(connection: Connection, path: str, since: int, *, patience_seco
 
     Raises:
         UnreachableError: It was away for longer.
-        ServerError: It refuses; EVENTS_PRUNED when what comes next is no longer kept.
+        EventsPrunedError: What comes next is no longer kept.
+        ServerError: It refuses.
     """
     last = since
     away_since: float | None = None
@@ -37,19 +48,30 @@ async def follow(connection: Connection, path: str, since: int, *, patience_seco
                 away_since = None
                 async for name, number, data in _messages(response):
                     if name == "pruned":
-                        raise ServerError(str(data["message"]), code=ErrorCode.EVENTS_PRUNED, document=data)
+                        newest = int(data["resumeFrom"])
+                        raise EventsPrunedError(last, kept_since=newest, newest=newest)
                     if name:
                         break
                     if number is not None and number > last:
                         last = number
-                        yield Event.from_dict(data)
+                        yield NumberedEvent(number, Event.from_dict(data))
         except (UnreachableError, StoreUnavailableError) as error:
             now = time.monotonic()
             away_since = now if away_since is None else away_since
             never_there = isinstance(error, UnreachableError) and not error.was_connected
             if never_there or now - away_since > patience_seconds:
                 raise
+        except ServerError as error:
+            raise pruned_or(error, last) from error
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def pruned_or(error: ServerError, since: int) -> ExecutorError:
+    """The error, or what it says when it is that events are gone."""
+    if error.code is not ErrorCode.EVENTS_PRUNED:
+        return error
+    kept_since, newest = (int(str(error.document[name])) for name in ("keptSince", "resumeFrom"))
+    return EventsPrunedError(since, kept_since=kept_since, newest=newest)
 
 
 async def _messages(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, int | None, Mapping[str, Any]]]:

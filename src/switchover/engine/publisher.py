@@ -9,12 +9,14 @@ follows a plan is woken when that plan has events, and not by every commit.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 
 from switchover.domain.events import Event
 from switchover.domain.task import PlanId
 from switchover.engine.hearing import first_of, hear, heard
 from switchover.engine.patience import patiently
-from switchover.spi import Clock, ExecutionStore, Topic
+from switchover.errors import EventsPrunedError
+from switchover.spi import Clock, ExecutionStore, NumberedEvent, Topic
 
 _KEPT_EVENTS = 2048
 _PAGE = 500
@@ -159,6 +161,9 @@ class EventPublisher:
 
         Args:
             follow: Wait for what is to come; otherwise end at what is durable now.
+
+        Raises:
+            EventsPrunedError: What comes next is no longer kept.
         """
         cursor = since
         channel = self._channels.setdefault(plan_id, _Channel())
@@ -182,8 +187,38 @@ class EventPublisher:
             if not channel.subscribers:
                 del self._channels[plan_id]
 
+    async def subscribe_to_all(self, since: int = 0, *, follow: bool = True) -> AsyncIterator[NumberedEvent]:
+        """
+        Events of all plans, in commit order, from after the number ``since``.
+
+        Args:
+            follow: As for one plan.
+
+        Raises:
+            EventsPrunedError: Something that comes next is no longer kept.
+        """
+        cursor = since
+        while True:
+            closed, seen = self._closed, self.version
+            page = await patiently(self._clock, partial(self._store.load_all_events, cursor, _PAGE))
+            if page.pruned > cursor:
+                raise EventsPrunedError(cursor, kept_since=page.pruned, newest=page.newest)
+            for numbered in page.events:
+                cursor = numbered.number
+                yield numbered
+            if page.events:
+                continue
+            if closed or not follow:
+                return
+            await self.changed(seen)
+
     async def _read(self, plan_id: PlanId, cursor: int) -> Sequence[Event]:
-        return await patiently(self._clock, lambda: self._store.load_events(plan_id, cursor, _PAGE))
+        found = await patiently(self._clock, lambda: self._store.load_events(plan_id, cursor, _PAGE))
+        if found and found[0].position != cursor + 1:
+            plan = await patiently(self._clock, lambda: self._store.load_plan(plan_id))
+            newest = found[-1].position if plan is None else plan.position
+            raise EventsPrunedError(cursor, kept_since=found[0].position - 1, newest=newest)
+        return found
 
     def _seen(self, signal: _Signal) -> int:
         return signal.version + (heard(self._store, Topic.COMMITS) if self._following else self._heard)

@@ -42,7 +42,9 @@ async def export_document(executor: "Executor", plan: PlanAggregate) -> AsyncIte
     yield b'\n  ],\n  "events": ['
     first = True
     # What is committed while we read belongs to it: events are the last, so that no task is ahead of its events.
-    async for event in executor.events(plan.plan_id, follow=False):
+    oldest = await executor.store.load_events(plan.plan_id, 0, 1)
+    kept_since = oldest[0].position - 1 if oldest else 0
+    async for event in executor.events(plan.plan_id, kept_since, follow=False):
         yield _item(event.to_dict(), first=first)
         first = False
     yield b"\n  ]\n}\n"

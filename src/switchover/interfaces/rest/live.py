@@ -35,6 +35,7 @@ class Item(NamedTuple):
     """An event, ready to be sent."""
 
     cursor: Cursor
+    plan_id: int
     tenant_id: str | None
     frame: bytes
 
@@ -47,7 +48,7 @@ class Source(Protocol):
         ...
 
     async def behind(self, cursor: Cursor) -> Sequence[Item]:
-        """The next events in order; empty when there are none."""
+        """The next events in order; empty when there are none. Raises ``PrunedError`` where it knows of a gap."""
         ...
 
     def follows(self, cursor: Cursor, item: Item) -> bool:
@@ -58,6 +59,32 @@ class Source(Protocol):
 def frame_of(event: Event, event_id: str) -> bytes:
     """The event as server-sent events write it."""
     return b"id: " + event_id.encode() + b"\ndata: " + redacted(orjson.dumps(event.to_dict())) + b"\n\n"
+
+
+def _item(event: Event, number: int) -> Item:
+    return Item((number,), event.plan_id, event.tenant_id, frame_of(event, str(number)))
+
+
+class AllSource:
+    """The events of all plans; the cursor is their number."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._store = executor.store
+
+    async def newest(self) -> Cursor:
+        """As the Protocol says."""
+        return ((await self._store.load_all_events(0, 0)).newest,)
+
+    async def behind(self, cursor: Cursor) -> Sequence[Item]:
+        """As the Protocol says."""
+        page = await self._store.load_all_events(cursor[0], _PAGE)
+        if page.pruned > cursor[0]:
+            raise PrunedError((page.newest,))
+        return [_item(event, number) for number, event in page.events]
+
+    def follows(self, cursor: Cursor, item: Item) -> bool:
+        """Numbers may have gaps; ``behind`` knows of what was pruned."""
+        return item.cursor > cursor
 
 
 class PlanSource:
@@ -75,7 +102,7 @@ class PlanSource:
     async def behind(self, cursor: Cursor) -> Sequence[Item]:
         """As the Protocol says."""
         found = await self._store.load_events(self._plan_id, cursor[0], _PAGE)
-        return [Item((event.position,), event.tenant_id, frame_of(event, str(event.position))) for event in found]
+        return [_item(event, event.position) for event in found]
 
     def follows(self, cursor: Cursor, item: Item) -> bool:
         """Positions have no gap."""
@@ -97,7 +124,7 @@ class TaskSource:
     async def behind(self, cursor: Cursor) -> Sequence[Item]:
         """As the Protocol says."""
         found = await self._store.load_task_events(self._key, cursor[0], _PAGE)
-        return [Item((event.sequence_id,), event.tenant_id, frame_of(event, str(event.sequence_id))) for event in found]
+        return [_item(event, event.sequence_id) for event in found]
 
     def follows(self, cursor: Cursor, item: Item) -> bool:
         """Sequence ids have no gap."""
@@ -174,8 +201,14 @@ class Feed:
             except StorageError:
                 await asyncio.sleep(_RETRY_SECONDS)  # it may come back; readers keep what they have
                 continue
+            except PrunedError as error:
+                self._start_again(error.newest)
+                continue
             if not found:
                 await executor.changed(seen)
+                continue
+            if not self.source.follows(self.newest, found[0]):
+                self._start_again(found[-1].cursor)
                 continue
             for item in found:
                 if len(self._at_hand) == _AT_HAND:
@@ -183,6 +216,12 @@ class Feed:
                 self._at_hand.append(item)
             self.newest = found[-1].cursor
             self.wake()
+
+    def _start_again(self, newest: Cursor) -> None:
+        """What came next is gone: whoever has not read so far finds that out from the store."""
+        self._at_hand.clear()
+        self._floor = self.newest = newest
+        self.wake()
 
 
 def _cursor_of(item: Item) -> Cursor:

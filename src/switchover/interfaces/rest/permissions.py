@@ -40,6 +40,7 @@ REQUIRED: Mapping[str, Scope] = {
     "forecast_plan": Scope.VIEWER,
     "forecast_tenant": Scope.VIEWER,
     "task_events": Scope.VIEWER,
+    "all_events": Scope.VIEWER,
     "get_tenant": Scope.VIEWER,
     "tenant_history": Scope.VIEWER,
     "list_holds": Scope.VIEWER,

@@ -414,6 +414,19 @@ class Event(Answer):
     data: dict[str, JsonValue]
 
 
+class NumberedEvent(Event):
+    """An event with its number over all plans."""
+
+    number: int
+
+
+class AllEvents(Answer):
+    """A part of the history of all plans."""
+
+    items: list[NumberedEvent]
+    next_since: int = Field(description="Ask with it as `since` for what follows.")
+
+
 class Events(Answer):
     """A part of the history."""
 

@@ -6,7 +6,7 @@ an event ``cut-off`` that says so and from where it can go on. It costs nobody a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,7 +59,7 @@ class EventStream(Response):
     Sends batches as they come, until they end, the reader leaves or is cut off.
 
     Args:
-        wanted: Which tenants' events this reader may see.
+        wanted: Which events this reader may see.
         at_the_end: Data of the event ``end`` that follows the last batch.
     """
 
@@ -68,7 +68,7 @@ class EventStream(Response):
         batches: AsyncGenerator[Sequence[Item] | None],
         *,
         since: str,
-        wanted: Callable[[str], bool] | None = None,
+        wanted: Callable[[Item], Awaitable[bool]] | None = None,
         patience: Patience,
     ) -> None:
         super().__init__()
@@ -123,9 +123,7 @@ class EventStream(Response):
                 await self._send(send, _PING)
                 continue
             wanted = self._wanted
-            frames = [
-                item.frame for item in batch if wanted is None or item.tenant_id is None or wanted(item.tenant_id)
-            ]
+            frames = [item.frame for item in batch if wanted is None or await wanted(item)]
             if frames:
                 await self._send(send, b"".join(frames))
             self._last = ".".join(map(str, batch[-1].cursor))

@@ -127,6 +127,7 @@ async def test_every_answer_is_what_the_description_says_and_no_call_is_left_out
             "sessions",
             "audit",
             "tokens",
+            "events",
             "/livez",
             "/readyz",
             "/metrics",

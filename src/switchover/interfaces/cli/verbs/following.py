@@ -7,6 +7,7 @@ import typer
 
 from switchover.domain.durations import parse_duration
 from switchover.domain.task import PlanId, TaskKey
+from switchover.errors import EventsPrunedError
 from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.driving import Companion, Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
@@ -22,8 +23,8 @@ from switchover.reports.texts import moment, printable
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from switchover.domain.events import Event
     from switchover.interfaces.cli.service import Service
+    from switchover.spi import NumberedEvent
 
 _PAGE = 500
 _TYPE_WIDTH = 23
@@ -106,11 +107,14 @@ def events(
     place: Place,
     *,
     plan: Annotated[
-        int | None, typer.Option("--plan", metavar="ID", help="Of this plan and its tasks; default: the newest plan.")
+        int | None, typer.Option("--plan", metavar="ID", help="Of this plan and its tasks; default: of all plans.")
     ] = None,
     task: Annotated[str | None, typer.Option("--task", metavar="ID", help="Of this task alone.")] = None,
     since: Annotated[
-        int, typer.Option("--since", min=0, metavar="POSITION", help="Only those behind this position.")
+        int,
+        typer.Option(
+            "--since", min=0, metavar="POSITION", help="Only those behind this position; of all plans: this number."
+        ),
     ] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for what comes, until interrupted.")] = False,
     output: Annotated[
@@ -118,7 +122,7 @@ def events(
         typer.Option("--output", "-o", help="Default: a table on a terminal, else jsonl, one event per line."),
     ] = None,
 ) -> ExitCode:
-    """Print the events of a plan or of a task, in the order in which they were committed."""
+    """Print the events of all plans, of a plan or of a task, in the order in which they were committed."""
     if output is Format.JSON and follow:
         raise CommandError("--follow has no end, and a JSON document needs one; use -o jsonl", ExitCode.USAGE)
     if plan is not None and task is not None:
@@ -129,7 +133,14 @@ def events(
             interrupts.cancels = True
             async with place.connect("read") as executor:
                 found = await _events(executor, place, plan, task, since, follow=follow)
-                await _write(found, output)
+                try:
+                    await _write(found, output, of_all=plan is None and task is None)
+                except EventsPrunedError as error:
+                    which = () if plan is None else ("--plan", str(plan))
+                    kept = place.command("events", *which, "--since", str(error.kept_since))
+                    raise CommandError(
+                        f"older events were pruned: those behind {error.kept_since} are kept; see {kept}"
+                    ) from error
         return ExitCode.DONE
 
     try:
@@ -140,21 +151,29 @@ def events(
 
 async def _events(
     executor: "Service", place: Place, plan: int | None, task: str | None, since: int, *, follow: bool
-) -> "AsyncIterator[Event]":
+) -> "AsyncIterator[NumberedEvent]":
     if task is not None:
         key = await _known_task(executor, task, place)
         return _task_events(executor, key, since, follow=follow)
     if plan is None:
-        newest = await executor.store.list_plans(before=None, limit=1)
-        if not newest:
-            raise CommandError(f"there is no plan yet; start one: {place.command('run', 'FILE')}")
-        plan = newest[0].plan_id
-    elif await executor.store.load_plan(PlanId(plan)) is None:
+        return executor.all_events(since, follow=follow)
+    if await executor.store.load_plan(PlanId(plan)) is None:
         raise CommandError(place.with_place(executor.facade.unknown_plan(plan).message))
-    return executor.events(plan, since, follow=follow)
+    return _plan_events(executor, plan, since, follow=follow)
 
 
-async def _task_events(executor: "Service", key: TaskKey, since: int, *, follow: bool) -> "AsyncIterator[Event]":
+async def _plan_events(executor: "Service", plan: int, since: int, *, follow: bool) -> "AsyncIterator[NumberedEvent]":
+    from switchover.spi import NumberedEvent
+
+    async for event in executor.events(plan, since, follow=follow):
+        yield NumberedEvent(event.position, event)
+
+
+async def _task_events(
+    executor: "Service", key: TaskKey, since: int, *, follow: bool
+) -> "AsyncIterator[NumberedEvent]":
+    from switchover.spi import NumberedEvent
+
     after = 0
     while True:
         seen = executor.version
@@ -162,7 +181,7 @@ async def _task_events(executor: "Service", key: TaskKey, since: int, *, follow:
         for event in page:
             after = event.sequence_id
             if event.position > since:
-                yield event
+                yield NumberedEvent(event.position, event)
         if page:
             continue
         if not follow:
@@ -170,30 +189,36 @@ async def _task_events(executor: "Service", key: TaskKey, since: int, *, follow:
         await executor.changed(seen)
 
 
-async def _write(found: "AsyncIterator[Event]", output: Format | None) -> None:
+async def _write(found: "AsyncIterator[NumberedEvent]", output: Format | None, *, of_all: bool) -> None:
     import sys
 
     screen = console()
     chosen = output or (Format.TABLE if screen.is_terminal else Format.JSONL)
     if chosen is Format.JSON:
-        await write_all((event.to_dict() async for event in found), chosen)
+        await write_all((_shown(numbered, of_all=of_all) async for numbered in found), chosen)
         return
-    async for event in found:
+    async for numbered in found:
         if chosen is Format.JSONL:
-            write_line(event.to_dict())
+            write_line(_shown(numbered, of_all=of_all))
             sys.stdout.flush()
         else:
-            screen.print(_line(event, screen.width if screen.is_terminal else None), soft_wrap=True)
+            screen.print(_line(numbered, screen.width if screen.is_terminal else None), soft_wrap=True)
 
 
-def _line(event: "Event", width: int | None) -> "Text":
+def _shown(numbered: "NumberedEvent", *, of_all: bool) -> dict[str, object]:
+    shown = numbered.event.to_dict()
+    return {"number": numbered.number, **shown} if of_all else shown
+
+
+def _line(numbered: "NumberedEvent", width: int | None) -> "Text":
     from rich.text import Text
 
+    number, event = numbered
     about = f"{event.task_id} {event.tenant_id}" if event.task_id is not None else f"plan {event.plan_id}"
     data = " ".join(f"{name}={value}" for name, value in event.data.items())
     failure = "" if event.failure_info is None else f"{event.failure_info.error_code}: {event.failure_info.message}"
     line = Text.assemble(
-        f"{event.position:>6}  {moment(event.timestamp)[_DATE_WIDTH:]}  ",
+        f"{number:>6}  {moment(event.timestamp)[_DATE_WIDTH:]}  ",
         (f"{event.type:<{_TYPE_WIDTH}}", style_of(event.status)),
         printable(f"  {about}  {event.completed}/{event.total}  {data}  {failure}").rstrip(),
     )

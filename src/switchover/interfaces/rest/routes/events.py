@@ -1,6 +1,6 @@
 """Events: a page of history as JSON, or history and then live as server-sent events."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,14 +10,14 @@ from starlette.responses import Response
 from switchover.domain.events import Event
 from switchover.domain.task import LARGEST_ID, PlanId
 from switchover.dto import PlanStatusInfo, TaskStatusInfo
-from switchover.errors import ErrorCode
+from switchover.errors import ErrorCode, EventsPrunedError
 from switchover.interfaces.rest.answers import answer
-from switchover.interfaces.rest.live import Item, PlanSource, Streams, TaskSource
+from switchover.interfaces.rest.live import AllSource, Item, PlanSource, Streams, TaskSource
 from switchover.interfaces.rest.parameters import Limit, PlanNumber, TaskText, executor_of, principal_of, reach_of
 from switchover.interfaces.rest.problems import ProblemError, malformed, unknown
 from switchover.interfaces.rest.reach import check_plan_is_seen
 from switchover.interfaces.rest.routes.tasks import known_task
-from switchover.interfaces.rest.schemas import Events
+from switchover.interfaces.rest.schemas import AllEvents, Events
 from switchover.interfaces.rest.streams import STREAM, STREAMED, EventStream
 
 router = APIRouter(tags=["events"])
@@ -54,7 +54,8 @@ async def plan_events(
     start = _start(since, last_event_id)
     found = await executor.store.load_events(PlanId(plan_id), start, limit)
     if (not found and plan.position > start) or (found and found[0].position != start + 1):
-        raise _pruned(start, plan.position, PlanStatusInfo.of(plan).to_dict())
+        kept_since = found[0].position - 1 if found else plan.position
+        raise _pruned(start, plan.position, PlanStatusInfo.of(plan).to_dict(), kept_since=kept_since)
     if _wants_stream(request):
         streams: Streams = request.app.state.streams
         batches = streams.read(("plan", plan_id), lambda: PlanSource(executor, PlanId(plan_id)), (start,))
@@ -77,12 +78,54 @@ async def task_events(
     start = _start(since, last_event_id)
     found = await executor.store.load_task_events(task.key, start, limit)
     if (not found and task.sequence_id > start) or (found and found[0].sequence_id != start + 1):
-        raise _pruned(start, task.sequence_id, TaskStatusInfo.of(task).to_dict())
+        kept_since = found[0].sequence_id - 1 if found else task.sequence_id
+        raise _pruned(start, task.sequence_id, TaskStatusInfo.of(task).to_dict(), kept_since=kept_since)
     if _wants_stream(request):
         streams: Streams = request.app.state.streams
         batches = streams.read(("task", *task.key), lambda: TaskSource(executor, task.key), (start,))
         return _stream(request, batches, start)
     return _page(request, found, found[-1].sequence_id if found else start)
+
+
+@router.get("/events", response_model=AllEvents, responses=STREAMED)
+async def all_events(
+    request: Request,
+    *,
+    since: Annotated[int, Query(ge=0, le=LARGEST_ID, description="Only events behind this `number`.")] = 0,
+    limit: Limit = 500,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """List the events of all plans, in commit order; live with `Accept: text/event-stream`."""
+    executor = executor_of(request)
+    start = _start(since, last_event_id)
+    page = await executor.store.load_all_events(start, limit)
+    if page.pruned > start:
+        plans = {"plans": str(request.app.url_path_for("list_plans"))}
+        raise _pruned(start, page.newest, plans, kept_since=page.pruned)
+    if _wants_stream(request):
+        streams: Streams = request.app.state.streams
+        return _stream(request, streams.read("all", lambda: AllSource(executor), (start,)), start)
+    seen = _seen(request)
+    items = [
+        {"number": number, **event.to_dict()}
+        for number, event in page.events
+        if seen is None or await seen(event.plan_id, event.tenant_id)
+    ]
+    return answer({"items": items, "nextSince": page.events[-1].number if page.events else start})
+
+
+def _seen(request: Request) -> Callable[[int, str | None], Awaitable[bool]] | None:
+    """Which events the caller may see: of tenants within reach, and of plans with one of them; None: all."""
+    principal, reach = principal_of(request), reach_of(request)
+    if not principal.is_limited:
+        return None
+
+    async def seen(plan_id: int, tenant_id: str | None) -> bool:
+        if tenant_id is not None:
+            return principal.may_touch(tenant_id)
+        return await reach.sees(principal.tenants, plan_id)
+
+    return seen
 
 
 def _wants_stream(request: Request) -> bool:
@@ -100,11 +143,15 @@ def _start(since: int, last_event_id: str | None) -> int:
 
 
 def _stream(request: Request, batches: AsyncGenerator[Sequence[Item] | None], start: int) -> Response:
-    principal = principal_of(request)
+    seen = _seen(request)
+
+    async def wanted(item: Item) -> bool:
+        return seen is None or await seen(item.plan_id, item.tenant_id)
+
     return EventStream(
         batches,
         since=str(start),
-        wanted=principal.may_touch if principal.is_limited else None,
+        wanted=None if seen is None else wanted,
         patience=request.app.state.patience,
     )
 
@@ -115,10 +162,7 @@ def _page(request: Request, found: Sequence[Event], next_since: int) -> Response
     return answer({"items": items, "nextSince": next_since})
 
 
-def _pruned(start: int, newest: int, snapshot: dict[str, object]) -> ProblemError:
-    return ProblemError(
-        HTTPStatus.GONE,
-        ErrorCode.EVENTS_PRUNED,
-        f"events behind {start} are no longer kept; start from the snapshot, and read on behind {newest}",
-        members={"resumeFrom": newest, "snapshot": snapshot},
-    )
+def _pruned(start: int, newest: int, snapshot: Mapping[str, object], *, kept_since: int) -> ProblemError:
+    error = EventsPrunedError(start, kept_since=kept_since, newest=newest)
+    members = {"resumeFrom": newest, "keptSince": kept_since, "snapshot": snapshot}
+    return ProblemError(HTTPStatus.GONE, error.code, error.message, members=members)
