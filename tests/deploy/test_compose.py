@@ -38,8 +38,8 @@ def test_there_are_two_servers_and_three_workers(compose: dict[str, Any]) -> Non
 def test_every_command_is_understood_and_stops_in_time(compose: dict[str, Any]) -> None:
     for name in ("server-1", "server-2", "worker"):
         service = compose["services"][name]
-        grace = options_of(service["command"])["grace"]
-        assert int(service["stop_grace_period"].removesuffix("s")) > grace + 5, name
+        limit = options_of(service["command"])["stop_timeout"]
+        assert int(service["stop_grace_period"].removesuffix("s")) > limit + 5, name
 
 
 def test_what_waits_for_another_service_names_one_that_exists(compose: dict[str, Any]) -> None:

@@ -62,8 +62,8 @@ def test_every_pod_runs_a_command_that_the_program_understands(folder: Path) -> 
 
 def test_kubernetes_waits_longer_than_the_program_takes_to_stop(folder: Path) -> None:
     for name, spec in pods(folder):
-        grace = options_of(spec["containers"][0]["args"])["grace"]
-        assert spec["terminationGracePeriodSeconds"] > grace + 5, name
+        limit = options_of(spec["containers"][0]["args"])["stop_timeout"]
+        assert spec["terminationGracePeriodSeconds"] > limit + 5, name
 
 
 def test_every_pod_is_restricted(folder: Path) -> None:
