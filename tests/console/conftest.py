@@ -112,8 +112,10 @@ class Served:
     async def listen_until(self, end: asyncio.Event) -> None:
         executor = self.executor
         limiter = LoginLimiter(clock=executor.clock, attempts=3, refill_seconds=60)
-        self.access = AccessControl(store=executor.store.access, clock=executor.clock, limiter=limiter)
-        console = console_app(executor, SessionDoor(self.access, ROOT) if self.guarded else self.door, end)
+        if not hasattr(self, "access"):
+            self.access = AccessControl(store=executor.store.access, clock=executor.clock, limiter=limiter)
+        door = SessionDoor(self.access, ROOT) if self.guarded else self.door
+        console = console_app(executor, door, end, people=self.access.people)
         app = FastAPI()
         app.mount("/console", _with_policy(console))
         server = uvicorn.Server(

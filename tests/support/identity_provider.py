@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
@@ -24,9 +24,9 @@ Key = RSAKey | ECKey | OctKey
 
 
 @cache
-def rsa_key(name: str) -> RSAKey:
-    """One for all tests of a process: making one takes long."""
-    return RSAKey.generate_key(2048, {"kid": name, "use": "sig", "alg": "RS256"}, private=True)
+def rsa_key(name: str, kid: str = "") -> RSAKey:
+    """One for all tests of a process, because making one takes long; ``kid`` is what it is published as."""
+    return RSAKey.generate_key(2048, {"kid": kid or name, "use": "sig", "alg": "RS256"}, private=True)
 
 
 @dataclass
@@ -89,7 +89,7 @@ class IdentityProvider:
                 return self._authorize(request.query)
             case "/token":
                 return self._exchange({str(k): str(v) for k, v in (await request.post()).items()}, request.headers)
-        return web.Response(status=404)
+        return web.Response(status=204 if request.path == "/favicon.ico" else 404)
 
     def _discovery(self) -> dict[str, Any]:
         published = {
@@ -117,8 +117,8 @@ class IdentityProvider:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode()
         if challenge.rstrip("=") != asked["code_challenge"] or form["redirect_uri"] != asked["redirect_uri"]:
             return web.json_response({"error": "invalid_grant", "error_description": "wrong verifier"}, status=400)
-        given = BasicAuth.decode(headers["Authorization"]) if "Authorization" in headers else None
-        secret = form.get("client_secret") if given is None else unquote_plus(given.password)
+        given = base64.b64decode(headers.get("Authorization", "").removeprefix("Basic ")).decode().partition(":")[2]
+        secret = form.get("client_secret") or unquote_plus(given)
         if secret != SECRET:
             return web.json_response({"error": "invalid_client"}, status=401)
         claims: dict[str, Any] = {"nonce": asked["nonce"]}

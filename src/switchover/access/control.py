@@ -119,6 +119,10 @@ class AccessControl:
                 return (await self.people.of_bearer(bearer)).principal
             except AuthenticationError as error:
                 raise self.failure(remote, f"the credential is not valid: {error.message}") from error
+        return await self.of_token(bearer, remote)
+
+    async def of_token(self, bearer: str, remote: str) -> Principal:
+        """Whoever has this token of ours; raises as ``authenticate``."""
         token = await self._known_token(bearer)
         if token is None:
             raise self.failure(remote, "the credential is not valid: unknown, expired or revoked")

@@ -126,7 +126,12 @@ class Documents:
         return await self._keys.get(newer=newer)
 
     async def ask(
-        self, method: str, url: str, *, form: Mapping[str, str] | None = None, auth: aiohttp.BasicAuth | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, JsonObject]:
         """
         One request; its status, and the JSON object of the answer.
@@ -139,8 +144,7 @@ class Documents:
                 method,
                 url,
                 data=form,
-                auth=auth,
-                headers={"Accept": "application/json"},
+                headers={"Accept": "application/json", **(headers or {})},
                 allow_redirects=False,
                 timeout=self._timeout,
             ) as response:

@@ -1,5 +1,6 @@
 """One provider: whose bearer tokens it has signed, and the authorization code flow with PKCE."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import quote_plus, urlencode
@@ -100,14 +101,15 @@ class OidcProvider:
             "redirect_uri": redirect_uri,
             "code_verifier": verifier,
         }
-        auth: aiohttp.BasicAuth | None = None
+        headers: dict[str, str] = {}
         if self._client_secret is not None and metadata.takes_basic:
-            auth = aiohttp.BasicAuth(quote_plus(self._client_id), quote_plus(self._client_secret))
+            credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
+            headers["Authorization"] = f"Basic {b64encode(credentials.encode()).decode()}"
         else:
             form["client_id"] = self._client_id
             if self._client_secret is not None:
                 form["client_secret"] = self._client_secret
-        status, found = await self._documents.ask("POST", metadata.token_endpoint, form=form, auth=auth)
+        status, found = await self._documents.ask("POST", metadata.token_endpoint, form=form, headers=headers)
         if status >= _SERVER_ERROR:
             raise IdentityProviderError(f"{metadata.token_endpoint}: answered {status}")
         token = found.get("id_token")

@@ -84,8 +84,8 @@ class Actions:
     async def login(self, request: Request, next: str = "") -> Response:  # noqa: A002  # as in the address
         """The form."""
         if await self._entrance.door.visitor(request) is not None:
-            return RedirectResponse(self._own(next), 303)
-        return await self._login_page(request, next, "")
+            return RedirectResponse(self._entrance.own(next), 303)
+        return await self._entrance.login_page(request, next)
 
     async def sign_in(
         self,
@@ -94,10 +94,10 @@ class Actions:
         next: Annotated[str, Form()] = "",  # noqa: A002  # as in the form
     ) -> Response:
         """Come in, or be told why not."""
-        answer = await self._entrance.door.sign_in(request, token, self._own(next))
+        answer = await self._entrance.door.sign_in(request, token, self._entrance.own(next))
         if isinstance(answer, Response):
             return answer
-        return await self._login_page(request, next, answer)
+        return await self._entrance.login_page(request, next, answer, 401)
 
     async def sign_out(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         """Leave."""
@@ -110,19 +110,11 @@ class Actions:
 
     # Inside
 
-    async def _login_page(self, request: Request, onward: str, problem: str) -> Response:
-        values = {"next": onward, "problem": problem, "oidc": "", "oidc_name": ""}
-        return await self._entrance.page(request, "login.html", None, values, status=401 if problem else 200)
-
     async def _operator(self, request: Request, tenant_id: str) -> Visitor:
         visitor = await self._entrance.visitor(request)
         if not visitor.operates or (tenant_id and not visitor.sees(tenant_id)):
             raise HTTPException(_FORBIDDEN, f"{visitor.name} may look, but not ask for this.")
         return visitor
-
-    def _own(self, onward: str) -> str:
-        """Nobody is sent elsewhere by a link to our login."""
-        return onward if onward.startswith(f"{self._root}/") and "//" not in onward else f"{self._root}/plans"
 
     async def _question(self, verb: str, plan: int | None, tenant: str) -> Question:
         store = self._executor.store

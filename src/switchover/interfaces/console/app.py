@@ -8,13 +8,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from switchover.access import AccessControl
+from switchover.access import AccessControl, People
 from switchover.bootstrap import Executor
 from switchover.errors import StorageError
 from switchover.interfaces.console.actions import Actions
 from switchover.interfaces.console.door import Door
 from switchover.interfaces.console.entrance import Entrance, SignInFirst
 from switchover.interfaces.console.pages import Pages
+from switchover.interfaces.console.people import PeopleLogin
 from switchover.interfaces.console.rendering import static_file
 from switchover.interfaces.console.sessions import SessionDoor
 
@@ -28,7 +29,8 @@ def mount_console(app: FastAPI, executor: Executor, access: AccessControl, stopp
     Args:
         stopping: Set when the server stops: live pages end then.
     """
-    console = console_app(executor, SessionDoor(access, ROOT), stopping)
+    door = SessionDoor(access, ROOT, executor.settings.public_url)
+    console = console_app(executor, door, stopping, people=access.people)
 
     @app.get("/", include_in_schema=False)
     @app.get(ROOT, include_in_schema=False)
@@ -44,18 +46,23 @@ async def close_console(console: FastAPI) -> None:
     await console.state.aclose()
 
 
-def console_app(executor: Executor, door: Door, stopping: asyncio.Event, root: str = ROOT) -> FastAPI:
+def console_app(
+    executor: Executor, door: Door, stopping: asyncio.Event, root: str = ROOT, *, people: People | None = None
+) -> FastAPI:
     """
     An application of its own, to be mounted at ``root``: its errors are pages, not problem documents.
 
     Args:
         stopping: Set when the server stops: live pages end then.
+        people: Those of an identity provider, who may sign in there; None: there is none.
     """
-    entrance = Entrance(executor, door, root)
+    entrance = Entrance(executor, door, root, provider="" if people is None else people.label)
     pages = Pages(executor, entrance, stopping)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.include_router(pages.router())
     app.include_router(Actions(executor, entrance).router())
+    if people is not None and isinstance(door, SessionDoor):
+        app.include_router(PeopleLogin(door, entrance, people, executor.settings.public_url).router())
 
     @app.get("/")
     async def start() -> Response:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,6 +11,9 @@ from starlette.responses import RedirectResponse, Response
 from switchover.bootstrap import Executor
 from switchover.interfaces.console.door import Door, Visitor
 from switchover.interfaces.console.rendering import Renderer
+
+PROVIDER_PATH = "/login/oidc"
+"""Below the root: where people go who come from an identity provider."""
 
 _FLASH = "switchover_flash"
 _FLASH_SECONDS = 60
@@ -32,11 +35,13 @@ class Entrance:
     Args:
         door: Who they are.
         root: The path under which the console is served.
+        provider: What the identity provider is called that people may come from; empty: there is none.
     """
 
-    def __init__(self, executor: Executor, door: Door, root: str) -> None:
+    def __init__(self, executor: Executor, door: Door, root: str, *, provider: str = "") -> None:
         self.door = door
         self.root = root
+        self._provider = provider
         self._executor = executor
         self._renderer = Renderer(root)
 
@@ -91,6 +96,17 @@ class Entrance:
         if flash is not None:
             answer.delete_cookie(_FLASH, path=self.root)
         return answer
+
+    async def login_page(self, request: Request, onward: str, problem: str = "", status: int = 200) -> Response:
+        """Where people sign in, with what was wrong when they tried."""
+        way = f"{self.root}{PROVIDER_PATH}?{urlencode({'next': onward})}" if self._provider else ""
+        values = {"next": onward, "problem": problem, "oidc": way, "oidc_name": self._provider}
+        return await self.page(request, "login.html", None, values, status=status)
+
+    def own(self, onward: str) -> str:
+        """The same, if it is one of our pages: nobody is sent elsewhere by a link to our login."""
+        is_ours = onward.startswith(f"{self.root}/") and "//" not in onward and "\\" not in onward
+        return onward if is_ours and onward.isprintable() else f"{self.root}/plans"
 
     def fragment(self, template: str, **values: object) -> Response:
         """A part of a page."""

@@ -188,7 +188,7 @@ def test_no_setting_allows_algorithms_without_a_public_key() -> None:
 
 
 async def test_a_key_of_somebody_else_is_refused_under_every_name(ask: Ask, provider: IdentityProvider) -> None:
-    stranger = RSAKey.generate_key(2048, {"kid": "first"}, private=True)
+    stranger = rsa_key("stranger", kid="first")
     assert "does not have the signature" in await refused(ask, provider.token(key=stranger))
     for kid in ("second", "", "../../dev/null", "' OR 1=1 --", "http://evil/k", "x" * 200, 7, ["first"], {"a": 1}):
         assert "does not publish" in await refused(ask, provider.unsigned({"alg": "RS256", "kid": kid}, b"x" * 256))
@@ -196,7 +196,7 @@ async def test_a_key_of_somebody_else_is_refused_under_every_name(ask: Ask, prov
 
 @pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c"])
 async def test_a_key_that_a_token_brings_along_is_not_used(ask: Ask, provider: IdentityProvider, name: str) -> None:
-    stranger = RSAKey.generate_key(2048, {"kid": "own"}, private=True)
+    stranger = rsa_key("stranger", kid="own")
     async with identity_provider() as evil:
         evil.keys = [stranger]
         values = {
@@ -361,7 +361,10 @@ async def test_unknown_keys_do_not_make_us_ask_without_end(rig: Rig, provider: I
         assert provider.count("/jwks") == 2
 
 
-async def test_a_provider_that_is_away_is_told_and_known_keys_stay_good(rig: Rig, provider: IdentityProvider) -> None:
+async def test_a_provider_that_is_away_is_told_and_known_keys_stay_good(
+    rig: Rig, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "KEEP_SECONDS", 2 * documents.RETRY_SECONDS)
     provider.down = True
     async with server(rig, provider) as ask:
         answer = await ask(provider.token())
