@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 PYTEST_ALL := $(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: help setup core servers demo format lint format-check style types imports spell unit contract stateful e2e docs \
-	test check coverage bench crash damage schedules fuzz pins changelog clean distclean
+	test check coverage bench chaos crash damage schedules fuzz pins changelog clean distclean
 
 help: ## print this list
 	@awk -F ':|## ' '/^[a-z][a-z0-9 -]*:.*## / {n = split($$1, names, " "); \
@@ -78,6 +78,9 @@ bench: setup ## the benchmarks; ARGS=--quick only tries them out
 
 crash: setup ## kill 500 processes at every kind of place, restart, judge; ARGS=--help says how to see one again
 	@$(BIN)/python -m tests.campaigns.crash $(ARGS)
+
+chaos: setup ## kill, freeze and restart drivers, workers and their PostgreSQL at random; ARGS as for crash
+	@$(BIN)/python -m tests.campaigns.chaos $(ARGS)
 
 damage: setup ## damage the files of killed processes in very many ways, and open them; ARGS as for crash
 	@$(BIN)/python -m tests.campaigns.damage $(ARGS)
