@@ -17,6 +17,7 @@ from typing import Final
 from switchover.adapters.stores.access_codec import audit_values
 from switchover.adapters.stores.batch import Batch, does_not_follow
 from switchover.adapters.stores.codec import encode_config, encode_json
+from switchover.adapters.stores.redis.lease import LEASE_SECONDS
 from switchover.adapters.stores.redis.server import Server
 from switchover.adapters.stores.redis.stage_lists import StageLists
 from switchover.adapters.stores.redis.steps import Steps
@@ -40,6 +41,9 @@ from switchover.spi import Entry, Hold, NewPlan, NewTask, StopLine
 
 _AT_ONCE: Final = 250
 """Tasks of a new plan that are laid ready in one call."""
+
+_PART_MILLISECONDS: Final = 25
+"""How long the script takes for one part of the tenants, on a slow server."""
 
 _LARGEST_ORDINAL: Final = 100_000_000
 
@@ -190,7 +194,7 @@ class BatchWriter:
             await self._stage(laid)
             self.has_staged = True
             number += 1
-        steps.add("M", number)
+        steps.add("M", number, int(LEASE_SECONDS * 1_000) + number * _PART_MILLISECONDS)
 
     # What was collected
 

@@ -249,17 +249,21 @@ local operations = {
   -- a tenant and its row; a task that arrived: tenant, arrival, task
   H = {2, function() typed(prefix .. ':tenants', 'hash') end, change_tenant},
   Z = {3, function(tenant) typed(prefix .. ':arrived:' .. tenant, 'zset') end, note_arrival},
-  -- many of both: lay them ready, then carry out as many parts as were laid ready
+  -- many of both: lay them ready, then carry out as many parts as were laid ready; the lease lives so many milliseconds
+  -- longer, because nobody can renew it while this goes on
   L = {1,
     function() typed(staged_tenants, 'list') end,
     function(blob) call('RPUSH', staged_tenants, blob) end},
-  M = {1,
+  M = {2,
     function(parts)
       typed(prefix .. ':tenants', 'hash')
       local found = call('LLEN', typed(staged_tenants, 'list'))
       if found ~= tonumber(parts) then refuse('not staged', found) end
     end,
-    function(parts)
+    function(parts, milliseconds)
+      local time = call('TIME')
+      local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+      call('HSET', driver, 'until', now + tonumber(milliseconds))
       for _ = 1, tonumber(parts) do
         local values = cjson.decode(call('LPOP', staged_tenants))
         local at = 1
