@@ -20,7 +20,7 @@ class RedisMachine(EngineMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.url = f"{self.server}/1?prefix=machine-{next(_NUMBERS)}"
+        self.url = f"{self.server}/1?appendfsync=everysec&prefix=machine-{next(_NUMBERS)}"
 
     async def open_store(self, before: ExecutionStore | None) -> ExecutionStore:
         if before is not None:
@@ -35,5 +35,5 @@ class TestRedis(RedisMachine.TestCase):  # type: ignore[misc,valid-type]  # Hypo
     settings = settings(examples(6), phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
     @pytest.fixture(autouse=True)
-    def _server(self, redis_store_server: str) -> None:
-        RedisMachine.server = redis_store_server
+    def _server(self, redis_server: str) -> None:
+        RedisMachine.server = redis_server

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import parse_url
 
@@ -85,4 +85,5 @@ def read_address(url: str) -> Address:
         message = f"store {shown!r}: appendfsync is {appendfsync!r} and must be one of {', '.join(FSYNC)}"
         raise StoreUnusableError(message)
     rest = urlencode([(name, value) for name, value in given if name not in _OPTIONS])
-    return Address(shown=shown, url=urlunsplit(parts._replace(query=rest)), prefix=prefix, appendfsync=appendfsync)
+    bare = url.partition("?")[0]
+    return Address(shown=shown, url=f"{bare}?{rest}" if rest else bare, prefix=prefix, appendfsync=appendfsync)
