@@ -336,7 +336,7 @@ class Scene:
             found[plan_id] = (config.deploy_unit_version, None if source is None else source.deploy_unit_version)
         return found
 
-    def do(self, work: Coroutine[Any, Any, Result]) -> Result:
+    def look(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Read from the store."""
         return immediately(work)
 

@@ -281,6 +281,10 @@ class World:
         message = "a request was not answered"
         raise AssertionError(message)
 
+    def look(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Read from the store; no time passes, however long that takes."""
+        return self.loop.run_until_complete(work)
+
     def do_and_crash(self, work: Coroutine[Any, Any, Result], turns: int) -> Result | None:
         """Begin a request and die some turns later; gives the answer when there was one."""
 
