@@ -54,11 +54,11 @@ def config_from_dict(data: Mapping[str, Any]) -> TenantDeployConfigSnapshot:
     get = data.get
     endpoints, source = get("networkEndpoints"), get("sourceTenantDeployConfig")
     return TenantDeployConfigSnapshot(
-        tenant_id=data["tenantId"],
+        tenant_id=sys.intern(data["tenantId"]),
         deploy_unit_id=data["deployUnitId"],
         deploy_unit_version=data["deployUnitVersion"],
         deploy_unit_name=_shared(get("deployUnitName")),
-        network_endpoints=tuple([endpoint_from_dict(item) for item in endpoints]) if endpoints else (),
+        network_endpoints=_one_of_all(tuple([endpoint_from_dict(item) for item in endpoints])) if endpoints else (),
         nacos_name_space=_shared(get("nacosNameSpace")),
         default_flag=get("defaultFlag"),
         called_number_rules=get("calledNumberRules"),
@@ -67,6 +67,12 @@ def config_from_dict(data: Mapping[str, Any]) -> TenantDeployConfigSnapshot:
         plan_version=get("planVersion"),
         source_tenant_deploy_config=None if source is None else config_from_dict(source),
     )
+
+
+@lru_cache(maxsize=1024)
+def _one_of_all(endpoints: tuple[NetworkEndpointSnapshot, ...]) -> tuple[NetworkEndpointSnapshot, ...]:
+    # Tenants that go to one deploy unit are asked for at the same addresses.
+    return endpoints
 
 
 def _shared(text: str | None) -> str | None:

@@ -23,7 +23,7 @@ from switchover.domain.task import (
 )
 from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.failures import defect_of
-from switchover.engine.records import PlanRecord, TaskRecord
+from switchover.engine.records import NO_FAILURES, PlanRecord, TaskRecord
 from switchover.engine.state_manager import TaskEdit, TaskStateManager
 from switchover.errors import ErrorCode, ErrorType, text_of
 from switchover.logs import get_log
@@ -262,7 +262,7 @@ class Boundaries:
 
         def not_restored(edit: TaskEdit) -> None:
             edit.mark(index, _RESTORE_FAILED)
-            record.restore_failures[index] = failure.message
+            record.restore_failures = {**record.restore_failures, index: failure.message}
             edit.emit(EventType.TASK_STAGE_ROLLBACK_FAILED, {"stage": record.task.stage_names[index]}, failure)
             self._next_restore(edit)
 
@@ -382,7 +382,7 @@ class Boundaries:
         before_rollback = edit.task
         if not self._may_roll_back(edit):
             return False
-        edit.record.restore_failures.clear()
+        edit.record.restore_failures = NO_FAILURES
         if retrying:
             # It ends the retry's run, so it tells of the status that the run ended in.
             after_rollback, edit.task = edit.task, before_rollback

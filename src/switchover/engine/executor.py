@@ -9,9 +9,10 @@ boundaries that tell the driver how a stage ended instead of deciding what follo
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from switchover.dispatch import StageCarrier, StageEnd, StageOrder, order_of
@@ -90,6 +91,9 @@ class Delegate:
         return await self.carrier.carry(StageOrder(task.key, task.generation, work.index, work.restoring))
 
 
+_NO_IMAGES: Mapping[str, PreImage] = MappingProxyType({})
+
+
 class StoredPreImages:
     """
     The pre-images of one stage of one task: durable before ``keep`` returns.
@@ -120,7 +124,7 @@ class StoredPreImages:
         self._record = record
         self._stage = stage
         self._deadline = deadline
-        self._kept: dict[str, PreImage] | None = {} if none_kept else None
+        self._kept: Mapping[str, PreImage] | None = _NO_IMAGES if none_kept else None
 
     async def keep(self, key: str, value: bytes | None) -> PreImage:
         """Keep it unless one was kept before; gives the one that counts."""
@@ -130,14 +134,15 @@ class StoredPreImages:
             entry = Entry(changes=[KeepPreImage(self._record.task.key, self._stage, image)])
             with self._uncounted():
                 await self._commits.submit(entry, (self._record,))
-            kept[key] = image
+            self._kept = {**(self._kept or kept), key: image}
+            return image
         return kept[key]
 
     async def get(self, key: str) -> PreImage | None:
         """The one that was kept; None when the key was never written."""
         return (await self._load()).get(key)
 
-    async def _load(self) -> dict[str, PreImage]:
+    async def _load(self) -> Mapping[str, PreImage]:
         if self._kept is None:
             key = self._record.task.key
             with self._uncounted():

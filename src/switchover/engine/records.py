@@ -7,9 +7,10 @@ whoever needs a task asks here first.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from switchover.domain.admission import queue_class
 from switchover.domain.plan import PlanAggregate, evolve_plan
@@ -22,8 +23,10 @@ from switchover.domain.task import (
     TenantDeployConfigSnapshot,
     TenantId,
 )
-from switchover.domain.values import new_dict
 from switchover.spi import ExecutionStore, StoredTask
+
+NO_FAILURES: Mapping[int, str] = MappingProxyType({})
+"""Of nearly every task: one object for all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +57,7 @@ class TaskRecord:
     run: int = 0
     in_flight: int = 0
     first_started: int | None = None
-    restore_failures: dict[int, str] = field(default_factory=new_dict)
+    restore_failures: Mapping[int, str] = field(default_factory=lambda: NO_FAILURES)
 
     @staticmethod
     def of(stored: StoredTask) -> "TaskRecord":

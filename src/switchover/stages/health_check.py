@@ -57,6 +57,13 @@ class _Failure(NamedTuple):
     kind: ErrorType | None
 
 
+# Tenants that go to one deploy unit ask the same addresses for the same version, and get the same answers: while they
+# wait, they share what they know.
+_DIFFERENT = 256
+_round = lru_cache(maxsize=_DIFFERENT)(_Round)
+_failure = lru_cache(maxsize=_DIFFERENT)(_Failure)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HealthCheckStep:
     """
@@ -220,14 +227,14 @@ class HealthCheckStep:
             )
         version_key = self.version_key or health.version_key
         version = compile_template(self.expect or health.expect).render(scope)
-        return _Round(
-            urls=urls,
-            attempts=self._attempts(health),
-            interval_seconds=self._interval_seconds(health),
-            timeout_seconds=timeout,
-            consecutive=consecutive,
-            judge=_comparison(version_key, version),
-            expected=f'{version_key} "{version}"',
+        return _round(
+            urls,
+            self._attempts(health),
+            self._interval_seconds(health),
+            timeout,
+            consecutive,
+            _comparison(version_key, version),
+            f'{version_key} "{version}"',
         )
 
     def _failed(
@@ -255,13 +262,13 @@ async def _ask(url: str, plan: _Round, services: StepServices) -> _Failure | Non
             body = await services.health_client.get(url)
         wrong = plan.judge(body)
     except TimeoutError:
-        return _Failure(url, f"gave no answer within {format_duration(plan.timeout_seconds)}", ErrorType.TIMEOUT_ERROR)
+        return _failure(url, f"gave no answer within {format_duration(plan.timeout_seconds)}", ErrorType.TIMEOUT_ERROR)
     except StepError as error:
         return _Failure(url, error.message, error.error_type)
     except Exception as error:  # noqa: BLE001  # whatever a client raises is a failed round, and is named at the end
         kind = ErrorType.NETWORK_ERROR if isinstance(error, OSError) else ErrorType.BUSINESS_ERROR
         return _Failure(url, f"failed with {type(error).__name__}: {str(error)[:_LONGEST_SHOWN]}", kind)
-    return None if wrong is None else _Failure(url, wrong, None)
+    return None if wrong is None else _failure(url, wrong, None)
 
 
 def _kind(failures: Sequence[_Failure]) -> ErrorType:

@@ -5,6 +5,7 @@ A row holds numbers, text and None, so that it may travel as JSON (SQLite puts p
 well as in a driver's own types.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -127,7 +128,7 @@ def task_from(row: Sequence[Any], names: Mapping[int, tuple[str, ...]]) -> TaskA
     ) = row
     return TaskAggregate(
         key=TaskKey(PlanId(plan_id), ordinal),
-        tenant_id=TenantId(tenant_id),
+        tenant_id=TenantId(sys.intern(tenant_id)),  # its configurations have the same one
         status=task_status(status),
         stage_names=names[stage_list_id],
         marks=decode_marks(marks),

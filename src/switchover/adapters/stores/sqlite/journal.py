@@ -19,7 +19,6 @@ _LEAST_BYTES: Final = 256 * 1024
 """A log as short as this belongs to somebody who writes little, and stays short."""
 
 _PIECE_BYTES: Final = 1024 * 1024
-_ZEROS: Final = bytes(_PIECE_BYTES)
 
 
 class Journal:
@@ -44,7 +43,7 @@ class Journal:
                 self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
             length = os.fstat(self._descriptor).st_size
             if length > self._length and _LEAST_BYTES < length < self._most_bytes:
-                length += os.pwrite(self._descriptor, _ZEROS, length)
+                length += os.pwrite(self._descriptor, bytes(_PIECE_BYTES), length)
             self._length = length
 
     def close(self) -> None:
