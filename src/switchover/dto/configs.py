@@ -7,6 +7,7 @@ validation chain (``switchover.factory``), so that one call can report all of th
 Source: behaviour, section 2.
 """
 
+from functools import lru_cache
 from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -76,10 +77,11 @@ class NetworkEndpoint(WireModel):
         """The engine's own copy."""
         return NetworkEndpointSnapshot(**self.__dict__)
 
-    @classmethod
-    def from_snapshot(cls, snapshot: NetworkEndpointSnapshot) -> "NetworkEndpoint":
+    @staticmethod
+    @lru_cache(maxsize=1024)  # tenants that go to one deploy unit have the same ones
+    def from_snapshot(snapshot: NetworkEndpointSnapshot) -> "NetworkEndpoint":
         """What a stage factory gets; the snapshot was validated before, so nothing is checked again."""
-        return cls._trusted(
+        return NetworkEndpoint._trusted(
             key=snapshot.key,
             value=snapshot.value,
             source_ip=snapshot.source_ip,

@@ -70,12 +70,11 @@ class PlanQueue:
             self.near.insert(index, place)
 
     def _first(self) -> Place | None:
-        for queue in QueueClass:
-            if queue is QueueClass.ROLLBACK:
-                heap = self._heaps[queue]
-                if heap:
-                    return Place(queue, *heap[0])
-            elif ordinals := self._ordinals[queue]:
+        for queue, heap in self._heaps.items():
+            if heap:
+                return Place(queue, *heap[0])
+        for queue, ordinals in self._ordinals.items():
+            if ordinals:
                 return Place(queue, ordinals[0], ordinals[0])
         return None
 

@@ -309,11 +309,13 @@ class TaskScheduler:
             return
         tasks = self._residents.tasks
         wanted = queue.near if plan.plan.starts_tasks else [place for place in queue.near if place.own_request]
-        # A plain tuple equals a key, and takes a tenth of the time to make.
-        missing = [TaskKey(plan_id, place.ordinal) for place in wanted if (plan_id, place.ordinal) not in tasks]
-        # Half a reach ahead is early enough, and halves the number of reads.
-        if not missing or (len(wanted) - len(missing) > len(wanted) // 2 and missing[0].ordinal != wanted[0].ordinal):
+        if not wanted:
             return
+        # Half a reach ahead is early enough, and halves the number of reads. A plain tuple equals a key, and takes a
+        # tenth of the time to make.
+        if all((plan_id, wanted[index].ordinal) in tasks for index in (0, len(wanted) // 2)):
+            return
+        missing = [TaskKey(plan_id, place.ordinal) for place in wanted if (plan_id, place.ordinal) not in tasks]
         self._loading.add(plan_id)
         load = asyncio.get_running_loop().create_task(self._load(plan, missing), context=self._context.copy())
         self._loads.add(load)
