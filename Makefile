@@ -30,7 +30,7 @@ setup: ## create .venv with everything that development needs
 core:
 	@scripts/setup.sh core
 
-servers: ## install Redis, PostgreSQL, Chromium and spin where this user may; tests start their own, private ones
+servers: ## install Redis, PostgreSQL, Chromium, spin and promtool where this user may; tests start their own, private ones
 	@scripts/install-servers.sh
 
 demo: core ## set up what a user needs, then show a simulated fleet being switched

@@ -21,7 +21,7 @@ from switchover.errors import ErrorCode, ExecutorError
 from switchover.interfaces.rest.live import Streams
 
 _BACKLOG = 2_048
-_DRAIN_SECONDS = 5
+DRAIN_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -123,7 +123,7 @@ async def serve(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     config.load()
     if certificate is not None:
