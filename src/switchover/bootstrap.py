@@ -67,6 +67,7 @@ _log = get_log("switchover.executor")
 
 _TAKE_OVER_SECONDS = 0.2
 _PATIENCE_SECONDS = 30.0
+_RETAIN_EVERY_SECONDS = 3600.0
 
 StagesBy = Literal["here", "workers", "auto"]
 """
@@ -432,7 +433,19 @@ class Executor:
         self._publisher.following = False
         inbox = Inbox(store=self.store, operations=self._local, clock=self.clock)
         self._loops.append(asyncio.ensure_future(inbox.run()))
+        if self._mode == "drive" and self.settings.event_retention_days is not None:
+            self._loops.append(asyncio.ensure_future(self._retain_events(self.settings.event_retention_days)))
         return True
+
+    async def _retain_events(self, days: int) -> None:
+        actor = Actor(name="retention", kind="local", origin=socket.gethostname(), via="library")
+        facade = self.facade.acting_as(actor, reason=f"event_retention_days is {days}")
+        while True:
+            with suppress(StorageError):  # the next hour will do
+                report = await facade.prune_ended(timedelta(days=days).total_seconds())
+                if report.plans:
+                    _log.info("events were forgotten", plans=len(report.plans), events=report.events)
+            await self.clock.sleep(_RETAIN_EVERY_SECONDS)
 
     async def _make_carrier(self) -> WorkerCarrier | None:
         """Whoever has stages carried out by workers; None where this process carries them out itself."""

@@ -109,6 +109,9 @@ class ExecutorSettings(BaseSettings):
         ge=3,
         description="A worker whose heartbeats stay away for so long is gone: its stages begin again.",
     )
+    event_retention_days: int | None = Field(
+        default=None, ge=0, description="Events of plans that ended longer ago are forgotten; none: never."
+    )
     plan_file_max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Largest plan file that is read.")
     log_format: LogFormat = Field(default=LogFormat.TEXT, description="How the command line writes its log.")
     log_level: LogLevel | None = Field(

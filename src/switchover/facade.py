@@ -7,7 +7,7 @@ request is durable, not when it has taken effect. Source: interfaces, section 1.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from switchover.domain.audit import UNKNOWN_ACTOR, Actor
@@ -23,14 +23,17 @@ from switchover.domain.task import (
 )
 from switchover.domain.wire import config_to_dict
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo
+from switchover.dto.pruning import PrunedPlan, PruneReport
 from switchover.engine.explain import Explanation, explain
 from switchover.engine.outcomes import refused
 from switchover.errors import ErrorCode
 from switchover.operations import CreationRequest, OperationRequest, Operations
-from switchover.spi import Clock, ExecutionStore, Hold, StopLine
+from switchover.spi import Clock, EventSpan, ExecutionStore, Hold, StopLine
 
 _PAGE = 1_000
 _HISTORY = 100
+_PRUNED_AT_ONCE = 100
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +225,33 @@ class DeploymentTaskFacade:
     async def adopt_plan(self, plan_id: int) -> TaskOperationResult:
         """``adopt_tenant`` for every tenant of a plan."""
         return await self._by_plan("adopt", plan_id)
+
+    # Forgetting events
+
+    async def prune_plan(self, plan_id: int) -> TaskOperationResult:
+        """Forget the events of a plan that has ended, but for its newest; how everything stands is kept."""
+        return await self._by_plan("prune", plan_id)
+
+    async def prune_ended(self, older_than_seconds: float) -> PruneReport:
+        """``prune_plan`` for every plan that ended longer ago than this."""
+        pruned: list[PrunedPlan] = []
+        while spans := await self._ended(older_than_seconds, _PRUNED_AT_ONCE):
+            done = [span for span in spans if (await self.prune_plan(span.plan_id)).success]
+            if not done:
+                break  # they all run again
+            pruned += [PrunedPlan(plan_id=span.plan_id, events=span.last - span.first) for span in done]
+        return PruneReport(plans=tuple(pruned))
+
+    async def prunable(self, older_than_seconds: float) -> PruneReport:
+        """What ``prune_ended`` would forget; changes nothing."""
+        spans = await self._ended(older_than_seconds, _LARGEST)
+        return PruneReport(
+            plans=tuple(PrunedPlan(plan_id=span.plan_id, events=span.last - span.first) for span in spans)
+        )
+
+    async def _ended(self, older_than_seconds: float, limit: int) -> Sequence[EventSpan]:
+        before = self._now() - timedelta(seconds=older_than_seconds)
+        return await self._store.load_event_spans(ended_before=before, limit=limit)
 
     # Queries
 

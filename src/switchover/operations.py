@@ -54,7 +54,7 @@ class OperationRequest:
     One verb about one target.
 
     Attributes:
-        verb: pause, resume, cancel, retry, rollback, hold, unhold, adopt, stop-line or start-line.
+        verb: pause, resume, cancel, retry, rollback, hold, unhold, adopt, prune, stop-line or start-line.
         target: The task's, tenant's or plan's id; empty for the line.
         reason: Kept for whoever comes next, so without what looks like a secret.
     """
@@ -284,6 +284,8 @@ class LocalOperations:
                 outcome = await brakes.start_line(reply)
             case "adopt" if request.target_type is TargetType.PLAN:
                 outcome = await brakes.adopt_plan(PlanId(int(target)), reply)
+            case "prune":
+                outcome = await driver.pruner.prune_plan(PlanId(int(target)), reply)
             case "adopt":
                 outcome = await brakes.adopt_tenant(TenantId(target), reply)
             case verb:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from switchover.client.connection import Connection
 from switchover.domain.task import FailureInfo, TaskStatus, TenantId
 from switchover.dto import PlanStatusInfo, TaskCreationResult, TaskOperationResult, TaskStatusInfo, TenantDeployConfig
+from switchover.dto.pruning import PruneReport
 from switchover.engine.explain import Explanation
 from switchover.errors import ErrorCode, ErrorType, ServerError
 from switchover.facade import TenantInfo
@@ -126,6 +127,22 @@ class RemoteFacade:
     async def adopt_plan(self, plan_id: int) -> TaskOperationResult:
         """``adopt_tenant`` for every tenant of a plan."""
         return await self._ask("plans", plan_id, "adopt")
+
+    # Forgetting events
+
+    async def prune_plan(self, plan_id: int) -> TaskOperationResult:
+        """Forget the events of a plan that has ended, but for its newest."""
+        return await self._ask("plans", plan_id, "prune")
+
+    async def prune_ended(self, older_than_seconds: float) -> PruneReport:
+        """``prune_plan`` for every plan that ended longer ago than this."""
+        body = {"olderThan": older_than_seconds}
+        return PruneReport.from_dict(await self._connection.post(path_of("events", "prune"), body))
+
+    async def prunable(self, older_than_seconds: float) -> PruneReport:
+        """What ``prune_ended`` would forget; changes nothing."""
+        query = {"olderThan": str(older_than_seconds)}
+        return PruneReport.from_dict(await self._connection.get(path_of("events", "prunable"), query))
 
     # Queries
 

@@ -23,6 +23,7 @@ from switchover.engine.deadlines import DeadlineScheduler
 from switchover.engine.executor import Delegate, StageSource, TaskExecutor
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.orchestrator import PlanOrchestrator
+from switchover.engine.pruning import PruneService
 from switchover.engine.publisher import EventPublisher
 from switchover.engine.records import PlanRecord, Residents, TaskRecord
 from switchover.engine.recovery import Recovery
@@ -87,6 +88,7 @@ class Driver:
     scheduler: TaskScheduler = field(init=False)
     orchestrator: PlanOrchestrator = field(init=False)
     brakes: BrakeService = field(init=False)
+    pruner: PruneService = field(init=False)
     heartbeat: HeartbeatScheduler = field(init=False)
     _boundaries: Boundaries = field(init=False)
     _deadlines: DeadlineScheduler = field(init=False)
@@ -149,6 +151,7 @@ class Driver:
             rollback_allowed=self.policies.rollback.can_rollback,
         )
         self.brakes = BrakeService(orchestrator=self.orchestrator, stages=self.stages, services=self.services)
+        self.pruner = PruneService(orchestrator=self.orchestrator, residents=self.residents)
 
     async def start(self) -> None:
         """Read what the store knows, and pick up the work."""

@@ -19,6 +19,7 @@ from switchover.interfaces.cli.verbs import (
     demonstrating,
     following,
     foreseeing,
+    pruning,
     reading,
     running,
     serving,
@@ -79,6 +80,7 @@ MODULES = (
     serving,
     working,
     access,
+    pruning,
     upkeep,
 )
 

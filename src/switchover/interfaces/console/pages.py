@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.audit import EVERYTHING
+from switchover.domain.events import Event
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.interfaces.console.board import BoardRow, Boards, PlanBoard, Wanted
 from switchover.interfaces.console.configuration import field_rows, place_rows
@@ -205,6 +206,7 @@ class Pages:
             first=first,
             page=_LANES,
             total=len(lanes),
+            pruned=await self._pruned(plan_id),
         )
 
     async def events(
@@ -218,7 +220,8 @@ class Pages:
         visitor = await self._entrance.visitor(request)
         board = await self._board(plan_id, visitor)
         end = board.plan.position + 1 if before is None else before
-        start = max(end - _EVENTS - 1, 0)
+        pruned = await self._pruned(plan_id)
+        start = max(end - _EVENTS - 1, pruned)
         events = await self._events(plan_id, start, end, visitor)
         return await self._plan_page(
             request,
@@ -229,6 +232,7 @@ class Pages:
             view="Events",
             events=events,
             before=start + 1,
+            pruned=pruned,
         )
 
     async def events_since(self, request: Request, plan_id: int, after: Annotated[int, Query(ge=0)] = 0) -> Response:
@@ -273,6 +277,7 @@ class Pages:
             or stored.previous
             or (stored.tenant.last_known_good if task.started_at is None else None)
         )
+        events = await self._task_events(task)
         return await self._entrance.page(
             request,
             "task.html",
@@ -286,7 +291,8 @@ class Pages:
                 "previous_known": previous is not None,
                 "observed": reports,
                 "places": place_rows(reports or ()),
-                "events": list(reversed(await self._task_events(task))),
+                "events": events[::-1],
+                "pruned": task.sequence_id - len(events) if len(events) < min(task.sequence_id, _EVENTS) else 0,
                 "history": await store.tenant_history(task.tenant_id, _HISTORY),
             },
             part=part,
@@ -377,7 +383,12 @@ class Pages:
         events = await self._executor.store.load_events(PlanId(plan_id), after, max(before - after - 1, 0))
         return [event for event in reversed(events) if event.tenant_id is None or visitor.sees(event.tenant_id)]
 
-    async def _task_events(self, task: TaskAggregate) -> Sequence[object]:
+    async def _pruned(self, plan_id: int) -> int:
+        """The position up to which the plan's events are no longer kept."""
+        oldest = await self._executor.store.load_events(PlanId(plan_id), 0, 1)
+        return oldest[0].position - 1 if oldest else 0
+
+    async def _task_events(self, task: TaskAggregate) -> Sequence[Event]:
         after = max(task.sequence_id - _EVENTS, 0)
         return await self._executor.store.load_task_events(task.key, after, _EVENTS)
 

@@ -21,7 +21,7 @@ from switchover.interfaces.rest.headers import SecurityHeaders
 from switchover.interfaces.rest.live import Streams
 from switchover.interfaces.rest.permissions import REQUIRED, AccessControl, OpenAccess
 from switchover.interfaces.rest.routes import access as access_routes
-from switchover.interfaces.rest.routes import events, forecasts, health, plans, tasks, tenants, verbs
+from switchover.interfaces.rest.routes import events, forecasts, health, plans, pruning, tasks, tenants, verbs
 from switchover.interfaces.rest.streams import Patience
 
 PREFIX = "/api/v1"
@@ -32,6 +32,7 @@ _ROUTERS = (
     tenants.router,
     events.router,
     forecasts.router,
+    pruning.router,
     verbs.router,
     access_routes.router,
 )

@@ -127,6 +127,14 @@ class TokenRequest(Reason):
     )
 
 
+class PruneRequest(Reason):
+    """Which events are to be forgotten."""
+
+    older_than: Duration = Field(
+        description="Those of plans that ended longer ago, such as 720h; 0: of all that have ended.", examples=["720h"]
+    )
+
+
 class RotationRequest(Reason):
     """A token's secret to be replaced."""
 

@@ -420,6 +420,20 @@ class NumberedEvent(Event):
     number: int
 
 
+class PrunedPlan(Answer):
+    """A plan, and how many of its events."""
+
+    plan_id: int
+    events: int
+
+
+class PruneReport(Answer):
+    """What was forgotten, or would be: of each plan all events but the newest."""
+
+    events: int
+    plans: list[PrunedPlan]
+
+
 class AllEvents(Answer):
     """A part of the history of all plans."""
 

@@ -19,6 +19,7 @@ VERBS = {
         "adopt",
         "stop-line",
         "start-line",
+        "prune",
         "doctor",
         "export",
         "serve",

@@ -26,6 +26,7 @@ from switchover.domain.access import Scope
 from switchover.interfaces.rest.app import PREFIX
 from switchover.interfaces.rest.bodies import (
     NeededReason,
+    PruneRequest,
     Reason,
     RetryRequest,
     RotationRequest,
@@ -161,12 +162,15 @@ async def test_every_answer_is_what_the_description_says_and_no_call_is_left_out
     await ask("POST", "tokens/ci/rotate", {"grace": "10m"})
     await ask("POST", "tokens/ci/revoke")
     await ask("POST", "sessions/none/end")
+    await ask("POST", "plans/200/prune", {"reason": "CHG-1"})
+    await ask("GET", "events/prunable?olderThan=720h")
+    await ask("POST", "events/prune", {"olderThan": 0})
     answered = {name for name, status in door.described.seen if status < HTTPStatus.BAD_REQUEST}
     assert set(door.described.calls) == answered
 
 
 def test_the_examples_of_bodies_are_accepted() -> None:
-    for model in (Reason, NeededReason, RetryRequest, TokenRequest, RotationRequest):
+    for model in (Reason, NeededReason, RetryRequest, TokenRequest, RotationRequest, PruneRequest):
         model.model_validate(body_of(model)["requestBody"]["content"]["application/json"]["example"])
     (content,) = PLAN_BODY["requestBody"]["content"].values()
     assert parse_plan(orjson.dumps(content["example"]), name="example", max_bytes=10_000).configs

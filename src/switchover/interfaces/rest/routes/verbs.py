@@ -25,6 +25,7 @@ SUMMARIES: Mapping[str, str] = {
     "retry": "Run failed tasks again.",
     "rollback": "Restore what was effective before the switch.",
     "adopt": "Lift generations above what the targets hold, for a store that is new or was restored.",
+    "prune": "Forget the events of a plan that has ended, but for its newest; how everything stands is kept.",
     "hold": "Start nothing more for the tenant, and refuse new plans for it, until the hold is lifted.",
     "unhold": "Lift the tenant's hold.",
     "stop-line": "Hold every task of every plan at its next stage boundary, and start none; rollbacks go on.",
@@ -111,7 +112,7 @@ def _add(path: str, name: str, verb: str, endpoint: Callable[..., Awaitable[Resp
     )
 
 
-for _verb in (*_WORK, "adopt"):
+for _verb in (*_WORK, "adopt", "prune"):
     _add(f"/plans/{{planId}}/{_verb}", f"{_verb}_plan", _verb, _about_plan(_Verb(_verb, TargetType.PLAN)))
 for _verb in _WORK:
     _add(f"/tasks/{{taskId}}/{_verb}", f"{_verb}_task", _verb, _about_task(_Verb(_verb, TargetType.TASK)))
