@@ -4,9 +4,10 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
-from switchover.domain.task import Operation, TaskAggregate, TaskKey, TenantId
+from switchover.domain.task import Operation, TargetType, TaskAggregate, TaskKey, TenantId
 from switchover.dto import TaskOperationResult
 from switchover.facade import DeploymentTaskFacade
+from switchover.operations import OperationRequest
 from switchover.spi import Entry
 from tests.schedules.scene import Member, Request, Scene
 from tests.schedules.watcher import demand
@@ -93,6 +94,12 @@ class Asker:
         opposite = Operation.PAUSE in pending and self._random.random() < 0.5
         verb = str(Operation.RESUME if opposite else self._random.choice(list(Operation)))
         self._ask(member, verb, tenant_id, idle=False)
+
+    def ask_at_once(self, member: Member, verb: Operation, task: TaskAggregate) -> None:
+        """By the task's id: decided in the very moment in which it is asked, with nothing to read before."""
+        request = OperationRequest(verb=verb, target_type=TargetType.TASK, target=task.task_id)
+        self._scene.ask(verb, task.tenant_id, member, member.executor.facade.operate(request)).alone = False
+        self._scene.trace.append(f"{member.process.name} asks: {verb} {task.task_id}")
 
     def _ask(self, member: Member, verb: str, target: str | int | None, *, idle: bool) -> None:
         random, scene = self._random, self._scene

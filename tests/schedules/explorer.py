@@ -7,6 +7,7 @@ One schedule from one number: which callback, answer, step, request, death or ju
 from collections.abc import Callable
 from random import Random
 
+from switchover.domain.task import Operation, TaskStatus
 from switchover.engine.explain import explain
 from tests.schedules.asking import Asker, end_requests
 from tests.schedules.loop import Picker, immediately
@@ -18,6 +19,8 @@ from tests.stateful.oracle import Picture
 _MOST_STEPS = 60_000
 _ROUNDS = 80
 _DISORDER = (0.0, 0.0, 0.05, 0.3, 1.0)
+_HURRY = (0.0, 0.2, 0.8)
+_LATENESS = (0.0, 0.0, 0.1, 0.4)
 _GAPS = (0.06, 0.25, 1.5, 10.5, STEP_TIMEOUT_SECONDS + 1)
 _JUMPS_HOURS = (-30, -2, 1, 50)
 
@@ -42,10 +45,11 @@ class Explorer:
         self.random = random = Random(seed)
         self.scene = Scene(recovery="pause" if random.random() < 0.1 else "continue")
         self.asker = Asker(self.scene, random)
-        self.picker = Picker(random, random.choice(_DISORDER))
+        self.picker = Picker(random, random.choice(_DISORDER), random.choice(_LATENESS))
         self.wanted = 1 if random.random() < 0.6 else 2
         self.haste = random.choice((0.98, 0.9, 0.6))
         self.eager = random.choice((0.002, 0.02, 0.1))
+        self.hurry = random.choice(_HURRY)
         self.moves = random.randint(8, 26)
         self.jumps = self.scene.watcher.jumps = random.random() < 0.25
         self.steps = 0
@@ -70,11 +74,14 @@ class Explorer:
     def step(self) -> bool:
         """One callback, answer or accident; False when nothing moves by itself."""
         random, loop = self.random, self.scene.loop
-        runnable, passable = loop.runnable(), loop.passable()
+        passable = loop.passable()
+        runnable = self.picker.punctual(loop, loop.runnable(), more=bool(passable))
         if not runnable and not passable:
             return False
         self._count()
-        if self.moves and random.random() < self.eager:
+        if self.moves and self.hurry and random.random() < self.hurry and self._resume_what_was_just_paused():
+            self.moves -= 1
+        elif self.moves and random.random() < self.eager:
             self.moves -= 1
             self.move(idle=False)
         elif runnable and (not passable or random.random() < self.haste):
@@ -84,11 +91,24 @@ class Explorer:
             loop.pass_point(random.choice(passable))
         return True
 
+    def _resume_what_was_just_paused(self) -> bool:
+        """Somebody resumes a task whose pause is decided and not yet durable; its run has not noticed either."""
+        for member in self.scene.members:
+            driver = member.executor._driver
+            if driver is None or member.process.frozen:
+                continue
+            for record in driver.residents.tasks.values():
+                if record.in_flight and record.task.status is TaskStatus.PAUSED:
+                    self.asker.ask_at_once(member, Operation.RESUME, record.task)
+                    return True
+        return False
+
     def drain(self) -> None:
         """Let everything run that runs by itself."""
         random, loop = self.random, self.scene.loop
         while True:
-            runnable, passable = loop.runnable(), loop.passable()
+            passable = loop.passable()
+            runnable = self.picker.punctual(loop, loop.runnable(), more=bool(passable))
             if runnable and (not passable or random.random() < self.haste):
                 loop.run(self.picker.pick(runnable))
                 self._look()
@@ -139,9 +159,11 @@ class Explorer:
     def end_step(self) -> None:
         gate = self.random.choice([gate for gate in self.scene.standing if not gate.process.frozen])
         ok = self.random.random() < 0.75
+        asks = next((member for member in self.scene.members if member.process is gate.process), None)
+        if asks is not None and self.hurry and self.random.random() < self.hurry:
+            self.asker.ask_at_once(asks, Operation.PAUSE, self.scene.watcher.tasks[gate.key])
         self.scene.trace.append(f"{gate.process.name}: {gate.stage} of {gate.key.task_id} {'ends' if ok else 'fails'}")
         self.scene.open_gate(gate, ok=ok)
-        asks = next((member for member in self.scene.members if member.process is gate.process), None)
         if asks is not None and self.random.random() < 0.3:
             self.asker.ask_about(asks, gate.tenant_id)
 

@@ -9,7 +9,7 @@ it was made, so a process can be frozen, or die, between any two callbacks.
 import asyncio
 import heapq
 from asyncio import events
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ from typing import Any, TypeVar, cast
 Result = TypeVar("Result")
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
+_LONGEST_PATIENCE = 80
+"""Steps: enough for some commits with everything that follows from them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +101,11 @@ class SeededLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[None] = self.create_future()
         self.points.append((process, future))
         await future
+
+    @property
+    def ready(self) -> Sequence[asyncio.Handle]:
+        """Every callback that is ready, in order."""
+        return self._ready
 
     def runnable(self) -> list[int]:
         """Which callbacks may run now: those of no frozen process."""
@@ -180,17 +187,38 @@ class Picker:
     Says which callback runs next.
 
     Asyncio runs callbacks in the order in which they became ready. The program may not rely on more than its own
-    awaits, so most schedules take that order with exceptions, some take it strictly, some not at all.
+    awaits, so most schedules take that order with exceptions, some take it strictly, some not at all. In some a
+    callback is late: whatever else is ready runs before it, for a while, so that others may have gone through several
+    commits when it comes.
 
     Args:
         disorder: The share of steps in which any callback may come first.
+        lateness: The share of steps in which one becomes late.
     """
 
-    def __init__(self, random: Random, disorder: float) -> None:
+    def __init__(self, random: Random, disorder: float, lateness: float = 0.0) -> None:
         self._random = random
         self._disorder = disorder
+        self._lateness = lateness
+        self._late: asyncio.Handle | None = None
+        self._patience = 0
+
+    def punctual(self, loop: SeededLoop, runnable: list[int], *, more: bool) -> list[int]:
+        """What may run now, without the late one; ``more``: something else than a callback could happen instead."""
+        random, ready = self._random, loop.ready
+        if self._late is None and runnable and random.random() < self._lateness:
+            self._late, self._patience = ready[random.choice(runnable)], random.randint(5, _LONGEST_PATIENCE)
+        if self._late is None:
+            return runnable
+        others = [index for index in runnable if ready[index] is not self._late]
+        self._patience -= 1
+        if len(others) == len(runnable) or not self._patience or not (others or more):
+            self._late = None
+            return runnable
+        return others
 
     def pick(self, choices: list[int]) -> int:
+        """One of them."""
         if len(choices) > 1 and self._disorder and self._random.random() < self._disorder:
             return self._random.choice(choices)
         return choices[0]

@@ -16,6 +16,7 @@ from switchover.domain.admission import admit
 from switchover.domain.task import TaskKey, TaskStatus
 from switchover.engine import orchestrator, scheduler
 from switchover.engine.boundaries import Boundaries
+from switchover.engine.executor import _Run
 from switchover.engine.orchestrator import PlanOrchestrator
 from switchover.engine.records import Residents
 from switchover.engine.state_manager import Change, TaskEdit
@@ -141,6 +142,13 @@ def a_cancelled_task_keeps_its_lock() -> AbstractContextManager[object]:
     return patch.object(Change, "store", broken)
 
 
+def an_old_run_does_not_see_that_another_one_has_its_task() -> AbstractContextManager[object]:
+    def broken(run: _Run) -> object:
+        return None if run._executor.stopping else run._executor.next_work(run._record)
+
+    return patch.object(_Run, "_next", broken)
+
+
 def two_events_take_one_number() -> AbstractContextManager[object]:
     heartbeat = Boundaries.heartbeat
 
@@ -177,4 +185,5 @@ FOUND_BY_SCHEDULES: Sequence[Mutant] = (
     a_refusal_does_not_wait_for_its_reason,
     a_cancelled_task_keeps_its_lock,
     two_events_take_one_number,
+    an_old_run_does_not_see_that_another_one_has_its_task,
 )
