@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 PYTEST_ALL := $(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: help setup core servers demo format lint format-check style types imports spell unit contract stateful e2e docs \
-	test check coverage bench chaos crash damage schedules fuzz pins changelog clean distclean
+	test check coverage bench chaos crash damage takeovers schedules fuzz pins changelog clean distclean
 
 help: ## print this list
 	@awk -F ':|## ' '/^[a-z][a-z0-9 -]*:.*## / {n = split($$1, names, " "); \
@@ -84,6 +84,9 @@ chaos: setup ## kill, freeze and restart drivers, workers and their PostgreSQL a
 
 damage: setup ## damage the files of killed processes in very many ways, and open them; ARGS as for crash
 	@$(BIN)/python -m tests.campaigns.damage $(ARGS)
+
+takeovers: setup ## kill 20 drivers one after another, with followers and requests beside them, and 3,000 requests at once
+	@SWITCHOVER_TEST_ROUNDS=20 SWITCHOVER_TEST_REQUESTS=1000 $(BIN)/pytest -q tests/e2e/test_busy_processes.py $(ARGS)
 
 schedules: setup ## explore interleavings of the engine; ARGS="--count 1000000", or ARGS="--seed 1234" for one of them
 	@$(BIN)/python -m tests.schedules.run $(ARGS)
