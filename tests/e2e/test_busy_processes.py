@@ -159,9 +159,7 @@ async def _assert_every_effect_was_asked_for(here: Executor) -> None:
         assert times <= accepted[verb, tenant] + by_plan[verb], (verb, tenant, times)
 
 
-async def test_again_and_again_the_driver_is_killed_and_one_other_takes_over(
-    folder: Path, processes: Processes
-) -> None:
+async def test_again_and_again_the_driver_is_killed_and_another_takes_over(folder: Path, processes: Processes) -> None:
     programs = {program.pid: program for program in (processes.drive(), processes.drive(), processes.drive())}
     owners: list[tuple[int, int]] = []
     async with _reader(folder) as here:
