@@ -1,6 +1,7 @@
 """`switchover serve` as a process: the first token, tokens beside a running server, HTTPS, the console's door."""
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -92,3 +93,56 @@ def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         made = subprocess.run([*command, *words], capture_output=True, text=True, check=False, timeout=120)
         assert made.returncode == 30
         assert f"{name} cannot be used" in made.stderr
+
+
+def test_tokens_audit_and_verbs_work_on_a_server_with_a_real_token_and_the_reason_is_told(tmp_path: Path) -> None:
+    db, plan = tmp_path / "fleet.db", tmp_path / "plan.json"
+    config = {"tenantId": "acme", "deployUnitId": 2, "deployUnitVersion": 42}
+    target = {"target": f"file://{tmp_path}/map.json", "key": "{tenantId}", "field": "x", "value": {"v": 1}}
+    spec = {"planId": 100, "services": [{"name": "x", "steps": [{"configUpdate": target}]}], "tenants": [config]}
+    plan.write_text(json.dumps({"apiVersion": "switchover/v1", "kind": "Plan", "spec": spec}))
+    with _served(db) as (url, admin):
+        assert admin is not None
+
+        def call(token: str, *words: str, code: int = 0) -> str:
+            made = subprocess.run(
+                [sys.executable, "-m", "switchover.interfaces.cli.main", *words, "--server", url],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+                cwd=tmp_path,
+                env={**os.environ, "SWITCHOVER_TOKEN": token},
+            )
+            assert made.returncode == code, (words, made.stderr)
+            return made.stdout + made.stderr
+
+        made = call(admin, "token", "create", "ci", "--scope", "operator", "--reason", "CHG-1", "-o", "json")
+        secret = json.loads(made)["token"]
+        assert "valid" in call(secret, "lint", str(plan))
+        call(secret, "apply", str(plan), "--wait")
+        assert "COMPLETED" in call(secret, "get", "plans")
+        call(secret, "pause", "--plan", "100", "--reason", "CHG-2 über alles", code=30)
+        assert "admin" in call(secret, "token", "list", code=30), "an operator manages no tokens, and is told the scope"
+        assert "was given to a token before" in call(admin, "token", "create", "ci", "--scope", "viewer", code=30)
+        rotated = call(admin, "token", "rotate", "ci", "--grace", "0", "--reason", "CHG-3").splitlines()[0]
+        call(secret, "get", "plans", code=30)
+        call(rotated, "get", "plans")
+        assert "ci" in call(admin, "token", "list")
+        call(admin, "token", "revoke", "ci", "--reason", "CHG-4")
+        call(rotated, "get", "plans", code=30)
+        call(admin, "prune", "--plan", "100", "--reason", "CHG-5")
+        assert "older events were pruned" in call(admin, "events", "--plan", "100", code=30)
+        assert "0 events" in call(admin, "prune", "--older-than", "0s", "--forecast")
+        there = json.loads(call(admin, "audit", "-o", "json", "--limit", "0"))
+        assert "leave out --server" in call(admin, "demo", code=2)
+    assert there == json.loads(_switchover(db, "audit", "-o", "json", "--limit", "0"))
+    told = [(entry["verb"], entry["actor"]["name"], entry["reason"]) for entry in reversed(there)]
+    for expected in (
+        ("token-create", "admin", "CHG-1"),
+        ("pause", "ci", "CHG-2 über alles"),
+        ("token-rotate", "admin", "CHG-3"),
+        ("token-revoke", "admin", "CHG-4"),
+        ("prune", "admin", "CHG-5"),
+    ):
+        assert expected in told

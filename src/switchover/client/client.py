@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from switchover.client.access import RemoteAccess
 from switchover.client.connection import Connection
 from switchover.client.facade import RemoteFacade, path_of, plan_document, unknown_failure
 from switchover.client.following import follow, pruned_or
@@ -33,6 +34,7 @@ class ServerClient:
     Attributes:
         facade: What callers ask.
         store: What readers read.
+        access: Tokens and the audit log, for admins.
         driving: Never: the server does.
         takes_over: Never.
     """
@@ -46,6 +48,7 @@ class ServerClient:
         self._connection = connection
         self._patience_seconds = patience_seconds
         self.facade = RemoteFacade(connection)
+        self.access = RemoteAccess(connection)
         self.store = RemoteRecords(connection, self.facade)
         self.version = 0
 
@@ -188,6 +191,7 @@ async def connect(
     timeout_seconds: float = 60.0,
     patience_seconds: float = 10.0,
     session: aiohttp.ClientSession | None = None,
+    reason: str = "",
 ) -> AsyncGenerator[ServerClient]:
     """
     A client of the server at ``url``. Nothing is asked of it before something is asked of the client.
@@ -197,12 +201,12 @@ async def connect(
         timeout_seconds: Of one call.
         patience_seconds: How long the server may be away while events are followed.
         session: In place of one of its own, for certificates and the like.
+        reason: What the server's audit log says why, for every request that is made.
     """
     own = aiohttp.ClientSession() if session is None else session
     try:
-        yield ServerClient(
-            Connection(url, token, own, timeout_seconds=timeout_seconds), patience_seconds=patience_seconds
-        )
+        connection = Connection(url, token, own, timeout_seconds=timeout_seconds, reason=reason)
+        yield ServerClient(connection, patience_seconds=patience_seconds)
     finally:
         if session is None:
             await own.close()

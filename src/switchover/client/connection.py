@@ -35,13 +35,24 @@ class Connection:
     Args:
         url: Of the server, with or without a slash at its end.
         timeout_seconds: Of one call.
+        reason: Why somebody asks; goes with every request.
     """
 
-    def __init__(self, url: str, token: str | None, session: aiohttp.ClientSession, *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        session: aiohttp.ClientSession,
+        *,
+        timeout_seconds: float,
+        reason: str = "",
+    ) -> None:
         self.url = url.rstrip("/")
         self.was_connected = False
         self._session = session
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        # A header has one line.
+        self._why = {"X-Switchover-Reason": " ".join(reason.split())} if reason.strip() else {}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds)
         self._seen: OrderedDict[str, tuple[str, Any]] = OrderedDict()
 
@@ -80,7 +91,7 @@ class Connection:
         Raises:
             ServerError, UnreachableError, StoreUnavailableError: As ``get``.
         """
-        given = {"Content-Type": "application/json", **(headers or {})}
+        given = {"Content-Type": "application/json", **self._why, **(headers or {})}
         _, _, data = await self._call("POST", path, {}, headers=given, body=orjson.dumps(body), safe=safe)
         return orjson.loads(data)
 

@@ -200,7 +200,7 @@ class Place:
         if not served.startswith(("http://", "https://")):
             message = f"--server {without_credentials(served)}: write http://HOST:PORT or https://HOST"
             raise CommandError(message, ExitCode.USAGE)
-        async with connect(served, token=os.environ.get(TOKEN_VARIABLE) or None) as client:
+        async with connect(served, token=os.environ.get(TOKEN_VARIABLE) or None, reason=self.reason) as client:
             yield client
 
     @asynccontextmanager

@@ -1,30 +1,24 @@
-"""token, audit: who may come in over the API, and what everybody did. On the store itself."""
+"""token, audit: who may come in over the API, and what everybody did."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from switchover.interfaces.cli.command import run_async, verb
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
+from switchover.interfaces.cli.keeping import Keeper, keeper
 from switchover.interfaces.cli.output import Column, Format, Output, write_all, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
 from switchover.reports.texts import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from switchover.access import AccessControl, IssuedToken
-    from switchover.bootstrap import Executor
-    from switchover.domain.access import AccessToken
-    from switchover.domain.audit import AuditFilter, AuditRecord
+    from switchover.domain.audit import AuditFilter
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the token.")]
 Why = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it goes into the audit log.")]
-
-_PAGE = 500
 
 
 def register(app: typer.Typer) -> None:
@@ -58,14 +52,9 @@ def create(
     """Make a token and show it, this once: only its digest is kept."""
     seconds = None if expires is None else _seconds("--expires", expires)
 
-    async def work(access: "AccessControl", executor: "Executor") -> ExitCode:
-        issued = await access.create_token(
-            name,
-            scope,
-            by=executor.facade.actor,
-            tenants=tenants or ("*",),
-            expires_in_seconds=seconds,
-            reason=reason,
+    async def work(kept: Keeper) -> ExitCode:
+        issued = await kept.create_token(
+            name, scope, tenants=tenants or ("*",), expires_in_seconds=seconds, reason=reason
         )
         return _show_issued(issued, output)
 
@@ -75,17 +64,15 @@ def create(
 def list_tokens(place: Place, *, output: Output = Format.TABLE) -> ExitCode:
     """List every token that ever was, and what became of it; never the token itself."""
 
-    async def work(access: "AccessControl", executor: "Executor") -> ExitCode:
-        from switchover.access.views import token_view
-
-        tokens = await access.list_tokens()
+    async def work(kept: Keeper) -> ExitCode:
+        tokens = await kept.list_tokens()
         if output is Format.TABLE:
-            _write_tokens(tokens, executor.clock.now())
+            _write_tokens(tokens, datetime.now(UTC))
         elif output is Format.JSON:
-            write_json([token_view(token) for token in tokens])
+            write_json(tokens)
         else:
             for token in tokens:
-                write_line(token_view(token))
+                write_line(token)
         return ExitCode.DONE
 
     return _with_access(place, work)
@@ -104,9 +91,8 @@ def rotate(
     """Give a token a new secret and show it, this once."""
     seconds = _seconds("--grace", grace)
 
-    async def work(access: "AccessControl", executor: "Executor") -> ExitCode:
-        by = executor.facade.actor
-        return _show_issued(await access.rotate_token(name, by=by, grace_seconds=seconds, reason=reason), output)
+    async def work(kept: Keeper) -> ExitCode:
+        return _show_issued(await kept.rotate_token(name, grace_seconds=seconds, reason=reason), output)
 
     return _with_access(place, work)
 
@@ -114,14 +100,12 @@ def rotate(
 def revoke(place: Place, *, name: Name, reason: Why = "", output: Output = Format.TABLE) -> ExitCode:
     """Refuse a token from now on, and every session that was opened with it."""
 
-    async def work(access: "AccessControl", executor: "Executor") -> ExitCode:
-        from switchover.access.views import token_view
-
-        token = await access.revoke_token(name, by=executor.facade.actor, reason=reason)
+    async def work(kept: Keeper) -> ExitCode:
+        token = await kept.revoke_token(name, reason=reason)
         if output is Format.TABLE:
             print(f"token {name} is revoked")
         else:
-            (write_json if output is Format.JSON else write_line)(token_view(token))
+            (write_json if output is Format.JSON else write_line)(token)
         return ExitCode.DONE
 
     return _with_access(place, work)
@@ -143,15 +127,13 @@ def audit(
     """Show who wrote what, when, and why; the newest first."""
     wanted = _filter(actor, action, tenant, plan, since)
 
-    place.only_here("audit")
-
     async def work() -> ExitCode:
-        async with place.open("read") as executor:
-            records = _records(executor, wanted, limit)
+        async with keeper(place) as kept:
+            records = kept.audit(wanted, limit or None)
             if output is Format.TABLE:
                 write_table(_COLUMNS, [_row(record) async for record in records])
             else:
-                await write_all((record.to_dict() async for record in records), output)
+                await write_all((dict(record) async for record in records), output)
         return ExitCode.DONE
 
     return run_async(work())
@@ -170,19 +152,18 @@ _COLUMNS = (
 )
 
 
-def _row(record: "AuditRecord") -> tuple[str, ...]:
-    entry = record.entry
-    where = f"{entry.actor.via} {entry.actor.origin}".strip()
-    what = f"{entry.verb} {entry.target_type.lower()} {entry.target}".strip()
-    outcome = entry.outcome if entry.code is None else f"{entry.outcome}: {entry.code}"
-    return f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.actor.name, where, what, outcome, entry.reason, entry.message
+def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    actor, code = record["actor"], record["code"]
+    where = f"{actor['via']} {actor['origin']}".strip()
+    what = f"{record['verb']} {record['targetType'].lower()} {record['target']}".strip()
+    outcome = record["outcome"] if code is None else f"{record['outcome']}: {code}"
+    at = record["at"][: len("2026-01-01T00:00:00")].replace("T", " ")
+    return at, actor["name"], where, what, outcome, record["reason"], record["message"]
 
 
 def _filter(
     actor: str | None, action: str | None, tenant: str | None, plan: int | None, since: datetime | None
 ) -> "AuditFilter":
-    from datetime import UTC
-
     from switchover.domain.audit import AuditFilter
 
     if tenant is not None and plan is not None:
@@ -193,44 +174,24 @@ def _filter(
     return AuditFilter(actor=actor, verb=action, target_type=target_type, target=target, since=moment)
 
 
-async def _records(executor: "Executor", wanted: "AuditFilter", limit: int) -> "AsyncIterator[AuditRecord]":
-    before: int | None = None
-    left = limit or None
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        page = await executor.store.access.list_audit(wanted, before=before, limit=size)
-        for record in page:
-            yield record
-        if len(page) < size:
-            return
-        before = page[-1].number
-        left = None if left is None else left - len(page)
-
-
-def _with_access(
-    place: Place, work: "Callable[[AccessControl, Executor], Awaitable[ExitCode]]", *, create: bool = False
-) -> ExitCode:
-    place.only_here("token")
-
+def _with_access(place: Place, work: Callable[[Keeper], Awaitable[ExitCode]], *, create: bool = False) -> ExitCode:
     async def run() -> ExitCode:
-        async with place.open("read", create=create) as executor:
-            return await work(executor.access_control(), executor)
+        async with keeper(place, create=create) as kept:
+            return await work(kept)
 
     return run_async(run())
 
 
-def _show_issued(issued: "IssuedToken", output: Format) -> ExitCode:
-    from switchover.access.views import token_view
-
+def _show_issued(issued: Mapping[str, Any], output: Format) -> ExitCode:
     if output is Format.TABLE:
-        print(issued.secret)
-        typer.echo(f"token {issued.token.name}: shown this once, and kept by nobody", err=True)
+        print(issued["token"])
+        typer.echo(f"token {issued['name']}: shown this once, and kept by nobody", err=True)
     else:
-        (write_json if output is Format.JSON else write_line)({**token_view(issued.token), "token": issued.secret})
+        (write_json if output is Format.JSON else write_line)(issued)
     return ExitCode.DONE
 
 
-def _write_tokens(tokens: "Sequence[AccessToken]", now: datetime) -> None:
+def _write_tokens(tokens: Sequence[Mapping[str, Any]], now: datetime) -> None:
     columns = (
         Column("NAME"),
         Column("SCOPES"),
@@ -241,24 +202,29 @@ def _write_tokens(tokens: "Sequence[AccessToken]", now: datetime) -> None:
     )
     rows = [
         (
-            token.name,
-            " ".join(sorted(token.scopes)),
-            " ".join(token.tenants.patterns),
+            token["name"],
+            " ".join(token["scopes"]),
+            " ".join(token["tenants"]),
             _state(token, now),
-            "never" if token.last_used_at is None else f"{token.last_used_at:%Y-%m-%d %H:%M}",
-            printable(token.created_by),
+            "never" if token["lastUsedAt"] is None else _minute(token["lastUsedAt"]),
+            printable(token["createdBy"]),
         )
         for token in tokens
     ]
     write_table(columns, rows)
 
 
-def _state(token: "AccessToken", now: datetime) -> str:
-    if token.revoked_at is not None:
-        return f"revoked {token.revoked_at:%Y-%m-%d}"
-    if token.expires_at is None:
+def _state(token: Mapping[str, Any], now: datetime) -> str:
+    if token["revokedAt"] is not None:
+        return f"revoked {datetime.fromisoformat(token['revokedAt']):%Y-%m-%d}"
+    if token["expiresAt"] is None:
         return "good"
-    return f"{'good until' if token.is_valid(now) else 'expired'} {token.expires_at:%Y-%m-%d %H:%M}"
+    is_valid = now < datetime.fromisoformat(token["expiresAt"])
+    return f"{'good until' if is_valid else 'expired'} {_minute(token['expiresAt'])}"
+
+
+def _minute(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M}"
 
 
 def _seconds(option: str, text: str) -> float:

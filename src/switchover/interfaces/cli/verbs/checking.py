@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def lint(place: Place, file: File, output: Output = Format.TABLE) -> ExitCode:
-    """Validate a plan file by itself: every finding, with its place. Warnings do not fail."""
+    """Validate a plan file by itself (--server: as that server would): every finding, with its place."""
     from switchover.factory import PlanFactory
     from switchover.stages.catalogue import StageCatalogue
 
@@ -44,14 +44,19 @@ def lint(place: Place, file: File, output: Output = Format.TABLE) -> ExitCode:
         if not error.findings:
             raise CommandError(error.message, ExitCode.INVALID_PLAN) from error
         return ExitCode.INVALID_PLAN
-    factory = PlanFactory(settings, StageCatalogue())
-    draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
-    findings = plan_file.locate(factory.validate(draft))
+    if place.served is not None:
+        preview = run_async(_preview(place, plan_file, settings, conflicts=False))
+        found, tenants, stages = preview.findings, len(preview.tenants), len(preview.stages)
+    else:
+        factory = PlanFactory(settings, StageCatalogue())
+        draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
+        found, tenants = factory.validate(draft), len(draft.configs)
+        stages = 0 if draft.catalogue is None else len(draft.catalogue.stages)
+    findings = plan_file.locate(found)
     write_findings(findings, output)
     errors = [finding for finding in findings if finding.is_error]
     if output is Format.TABLE:
-        stages = 0 if draft.catalogue is None else len(draft.catalogue.stages)
-        told = f"{count(len(draft.configs), 'tenant')}, {count(stages, 'stage')}; {counted(findings)}"
+        told = f"{count(tenants, 'tenant')}, {count(stages, 'stage')}; {counted(findings)}"
         print(f"{file}: {'not valid' if errors else 'valid'}: {told}")
     return ExitCode.INVALID_PLAN if errors else ExitCode.DONE
 
@@ -83,14 +88,17 @@ async def _plan(place: Place, file: str, limit: int, output: Format) -> ExitCode
     return of_errors(errors) if errors else ExitCode.DONE
 
 
-async def _preview(place: Place, plan_file: "PlanFile", settings: "ExecutorSettings") -> "Preview":
+async def _preview(
+    place: Place, plan_file: "PlanFile", settings: "ExecutorSettings", *, conflicts: bool = True
+) -> "Preview":
     from switchover.factory import PlanFactory, StoreFacts
     from switchover.reports.preview import Preview, facts_about, preview_of
     from switchover.stages.catalogue import StageCatalogue
 
     if place.served is not None:
         async with place.client(place.served) as client:
-            return Preview.from_dict(await client.preview(plan_file.configs, plan_file.options, plan_file.metadata))
+            found = await client.preview(plan_file.configs, plan_file.options, plan_file.metadata, conflicts=conflicts)
+            return Preview.from_dict(found)
     factory = PlanFactory(settings, StageCatalogue())
     draft = factory.read(plan_file.configs, plan_file.options, plan_file.metadata)
     facts = StoreFacts()

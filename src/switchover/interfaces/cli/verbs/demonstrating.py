@@ -9,6 +9,7 @@ from switchover.interfaces.cli.command import add_verb, run_async
 from switchover.interfaces.cli.driving import Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.extras import need_server_extra
+from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.place import Place
 
 
@@ -18,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    place: Place,  # noqa: ARG001  # it brings its own
+    place: Place,
     *,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIRECTORY", help="Leave plan file and database there afterwards.")
@@ -33,6 +34,9 @@ def demo(
 
     from switchover.demo import run_demo
 
+    if place.server is not None:
+        message = "demo brings its own fleet and store, and touches no server; leave out --server"
+        raise CommandError(message, ExitCode.USAGE)
     if not console:
         return ExitCode(run_async(run_demo(Console(), directory=keep)))
     need_server_extra("demo --console")
