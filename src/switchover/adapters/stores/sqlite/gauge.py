@@ -2,12 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from switchover.adapters.stores.codec import encode_moment
 from switchover.adapters.stores.sqlite.driver_lock import DriverLock
-from switchover.adapters.stores.sqlite.high_water import HighWater, LastEvent
+from switchover.adapters.stores.sqlite.high_water import HighWater, LastEvent, evolve_mark
 from switchover.domain.task import PlanId
 from switchover.spi import Entry, KeepPreImage
 
@@ -63,12 +62,12 @@ class Gauge:
         last = mark.last if event is None else LastEvent(event.plan_id, event.position, encode_moment(event.timestamp))
         kept = any(type(change) is KeepPreImage for entry in batch for change in entry.changes)
         images = _images(connection) if kept else mark.images
-        self._mark = replace(mark, events=mark.events + risen, images=images, last=last)
+        self._mark = evolve_mark(mark, events=mark.events + risen, images=images, last=last)
         self._lock.write(self._mark)
 
     def end(self) -> None:
         """This process leaves in good order."""
-        self._lock.write(replace(self._mark, ended=True))
+        self._lock.write(evolve_mark(self._mark, ended=True))
 
     def lack(self, connection: sqlite3.Connection) -> Lack | None:
         """What the lock file remembers and the database does not; None when it has everything."""

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from switchover.domain.values import evolver
+
 _LINE: Final = re.compile(
     rb"switchover epoch=(\d{10}) since=(\d{16}) events=(\d{12}) images=(\d{12}) last=(\d{19})/(\d{12})@(\d{16})"
     rb" (running|ended  )\n"
@@ -83,3 +85,7 @@ class HighWater:
         if self.last.position and self.last.at != last_at:
             return f"the event at position {self.last.position} of plan {self.last.plan_id} is not the one it was"
         return ""
+
+
+evolve_mark = evolver(HighWater)
+"""``dataclasses.replace`` for what is written with every commit."""
