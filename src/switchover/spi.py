@@ -15,7 +15,7 @@ A store keeps the truth; memory is a cache of it. Whoever writes one inherits th
 
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
-from collections.abc import Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -689,6 +689,12 @@ class RunTracing(Protocol):
 
     def step(self, context: TaskRuntimeContext, step: StageStep, /) -> AbstractContextManager[None]:
         """Open while a step runs."""
+        ...
+
+    def step_of(
+        self, task: TaskAggregate, /
+    ) -> Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]]:
+        """The same, for a task whose commits are not told here: another process drives it."""
         ...
 
     def inject(self, headers: MutableMapping[str, str]) -> None:

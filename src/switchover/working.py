@@ -21,7 +21,7 @@ from switchover.engine.hands import StageHands
 from switchover.errors import StoreUnusableError
 from switchover.factory import StageFactory
 from switchover.runtimes.procrastinate.worker import Worker
-from switchover.spi import Clock, HealthCheckClient
+from switchover.spi import Clock, HealthCheckClient, RunTracing
 from switchover.stages.catalogue import StageCatalogue
 
 DEFAULT_CONCURRENCY = 64
@@ -38,6 +38,7 @@ async def open_worker(
     concurrency: int = DEFAULT_CONCURRENCY,
     clock: Clock | None = None,
     grace_seconds: float = 30.0,
+    tracing: RunTracing | None = None,
 ) -> AsyncGenerator[Worker]:
     """
     Carry out stages for as long as the context is open.
@@ -49,6 +50,7 @@ async def open_worker(
         health_client: In place of the one over HTTP.
         concurrency: How many tasks at most at once.
         grace_seconds: How long stages may take to end when the context is left; the others begin again elsewhere.
+        tracing: Tells whoever collects traces what runs here; closed by whoever made it.
 
     Raises:
         StorageError: The store cannot be used; the message says what to do.
@@ -76,13 +78,14 @@ async def open_worker(
     try:
         await store.open()
         await store.dispatch.prepare()
-        async with step_services(chosen, own_clock, own_policies, health_client) as services:
+        async with step_services(chosen, own_clock, own_policies, health_client, tracing) as services:
             hands = StageHands(
                 store=store,
                 clock=own_clock,
                 stages=StageMaker(StageCatalogue(), stage_factory),
                 services=services,
                 step_timeout_seconds=chosen.step_timeout_seconds,
+                watch=None if tracing is None else tracing.step_of,
             )
             worker = Worker(
                 book=store.dispatch,

@@ -100,3 +100,20 @@ def test_a_request_and_the_tasks_that_it_caused_are_told(tmp_path: Path, receive
         assert [link.span_id for link in span.links] == [asked.span_id]
     below = {span.name for span in receiver.spans if span.trace_id == task.trace_id}
     assert {"stage gateway", "step configUpdate", "target write", "step healthCheck", "health GET"} <= below
+
+
+def test_what_a_worker_does_is_told_in_the_trace_of_the_driver(
+    tmp_path: Path, receiver: Receiver, postgres_url: str
+) -> None:
+    env = {"SWITCHOVER_TRACES": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    with gated_fleet(tmp_path, ("t1",)) as fleet, CommandLine(tmp_path) as switchover:
+        served = start_server(switchover, "--store", postgres_url, "--stages", "workers", env=env)
+        worker = switchover.start("worker", "--store", postgres_url, env=env)
+        switchover("apply", str(fleet.write_plan(["t1"])), "--server", served.url, "--wait")
+        assert worker.stop(timeout_seconds=60) == 0, worker.tail()
+        assert served.program.stop(timeout_seconds=60) == 0, served.program.tail()
+    task, stage = receiver.one("task 100-1"), receiver.one("stage gateway")
+    step = next(span for span in receiver.spans if span.parent_span_id == stage.span_id)
+    call = next(span for span in receiver.spans if span.parent_span_id == step.span_id)
+    assert (step.name, call.name) == ("step configUpdate", "target read")
+    assert {span.trace_id for span in (task, stage, step, call)} == {task.trace_id}

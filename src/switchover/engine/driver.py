@@ -7,20 +7,18 @@ the lease. A process that only records requests has a driver too: one that start
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from switchover.dispatch import StageCarrier
 from switchover.domain.policies import Policies
-from switchover.domain.stage import StageStep, TaskRuntimeContext
 from switchover.engine import garbage
 from switchover.engine.boundaries import Boundaries
 from switchover.engine.braking import BrakeService
 from switchover.engine.checkpoints import CheckpointService
 from switchover.engine.commits import GroupCommit
 from switchover.engine.deadlines import DeadlineScheduler
-from switchover.engine.executor import Delegate, StageSource, TaskExecutor
+from switchover.engine.executor import Delegate, StageSource, StepWatch, TaskExecutor
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.orchestrator import PlanOrchestrator
 from switchover.engine.pruning import PruneService
@@ -78,7 +76,7 @@ class Driver:
     options: DriverOptions
     on_fatal: Callable[[StorageError], None]
     on_commit: Callable[[Sequence[Entry], float], None] | None = None
-    watch_step: Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]] | None = None
+    watch_step: StepWatch | None = None
     carrier: StageCarrier | None = None
     last_arrival: int = 0
     last_plan_id: int = 0

@@ -30,6 +30,9 @@ from switchover.spi import FOREIGN, Clock, Entry, ExecutionStore, KeepPreImage, 
 
 _log = get_log("switchover.task")
 
+StepWatch = Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]]
+"""Gives what is open while a step runs."""
+
 StageSource = Callable[[PlanRecord, TaskRecord], Sequence[TaskStage]]
 """Makes the stages of a task; raises StageError, or whatever a user's factory raises."""
 
@@ -182,7 +185,7 @@ class TaskExecutor:
     on_defect: Callable[[PlanRecord, TaskRecord, BaseException], None]
     delegate: Delegate | None = None
     next_work: Callable[[TaskRecord], Work | None] = work_of
-    watch_step: Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]] | None = None
+    watch_step: StepWatch | None = None
     stopping: bool = False
 
     def prepare(self, plan: PlanRecord, record: TaskRecord) -> None:

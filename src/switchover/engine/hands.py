@@ -6,15 +6,15 @@ tells how the stage ended and waits for what the driver has decided. Everything 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from switchover.dispatch import Desk, StageEnd, StageOrder
-from switchover.domain.task import FailureInfo, PlanId, StageMark, evolve_task
+from switchover.domain.task import FailureInfo, PlanId, StageMark, TaskAggregate, evolve_task
 from switchover.domain.values import new_dict
 from switchover.engine.boundaries import Work
 from switchover.engine.deadlines import DeadlineScheduler
-from switchover.engine.executor import StageSource, TaskExecutor
+from switchover.engine.executor import StageSource, StepWatch, TaskExecutor
 from switchover.engine.failures import defect_of
 from switchover.engine.heartbeat import HeartbeatScheduler
 from switchover.engine.patience import patiently
@@ -32,6 +32,7 @@ class StageHands:
 
     Args:
         stages: As the driver's: the worker has to be started with the same catalogue or stage factory.
+        watch: Gives what is open while a step of a task runs; None when nobody watches.
     """
 
     store: ExecutionStore
@@ -39,6 +40,7 @@ class StageHands:
     stages: StageSource
     services: StepServices
     step_timeout_seconds: float
+    watch: Callable[[TaskAggregate], StepWatch] | None = None
     _deadlines: DeadlineScheduler = field(init=False)
     _heartbeat: HeartbeatScheduler = field(init=False)
     _plans: dict[PlanId, PlanRecord] = field(default_factory=new_dict)
@@ -72,6 +74,7 @@ class StageHands:
             clock=self.clock,
             on_defect=post.note_defect,
             next_work=post.next_work,
+            watch_step=None if self.watch is None else self.watch(record.task),
         )
         executor.prepare(plan, record)
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -13,8 +13,8 @@ with it the spans that were open; whoever takes over begins a run of its own, an
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Generator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -158,17 +158,22 @@ class Tracing:
             if event.data.get("recovered") or key not in self._lives:
                 self._run_begins(event, task, "take-over")
             life = self._lives[key]
-            stage = str(event.data["stage"])
-            life.stage = self.tracer.start_span(
-                f"stage {stage}",
-                _below(life.run.get_span_context()),
-                start_time=_nanoseconds(event.timestamp),
-                attributes={
-                    **_attributes(task),
-                    "switchover.stage": stage,
-                    "switchover.rolling_back": kind is EventType.TASK_STAGE_ROLLING_BACK,
-                },
-            )
+            stage, rolling_back = str(event.data["stage"]), kind is EventType.TASK_STAGE_ROLLING_BACK
+            known = self._stage_context(task, stage, rolling_back=rolling_back)
+            self._ids.next = (known.trace_id, known.span_id)
+            try:
+                life.stage = self.tracer.start_span(
+                    f"stage {stage}",
+                    _below(life.run.get_span_context()),
+                    start_time=_nanoseconds(event.timestamp),
+                    attributes={
+                        **_attributes(task),
+                        "switchover.stage": stage,
+                        "switchover.rolling_back": rolling_back,
+                    },
+                )
+            finally:
+                self._ids.next = None
         elif kind in _STAGE_ENDS:
             life_or_none = self._lives.get(key)
             if life_or_none is not None and life_or_none.stage is not None:
@@ -235,7 +240,7 @@ class Tracing:
         _end(span, event, outcome)
 
     def _root_context(self, task: TaskAggregate) -> SpanContext:
-        digest = hashlib.sha256(f"{_nanoseconds(task.created_at)} {task.task_id}".encode()).digest()
+        digest = _digest(task)
         trace_id = int.from_bytes(digest[:16], "big")
         decision = self.provider.sampler.should_sample(None, trace_id, f"task {task.task_id}").decision
         sampled = decision is Decision.RECORD_AND_SAMPLE
@@ -245,6 +250,12 @@ class Tracing:
             is_remote=True,
             trace_flags=TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT),
         )
+
+    def _stage_context(self, task: TaskAggregate, stage: str, *, rolling_back: bool) -> SpanContext:
+        """Of a stage in a run: whoever carries it out knows the number of its span without having been told."""
+        root = self._root_context(task)
+        number = _digest(task, task.generation, stage, "back" if rolling_back else "forward")[:8]
+        return SpanContext(root.trace_id, int.from_bytes(number, "big"), is_remote=True, trace_flags=root.trace_flags)
 
     # What a request has asked for
 
@@ -275,7 +286,20 @@ class Tracing:
         if life is None or life.stage is None:
             yield
             return
-        with self._span(
+        with self._step(context, step, life.stage.get_span_context()):
+            yield
+
+    def step_of(self, task: TaskAggregate) -> Callable[[TaskRuntimeContext, StageStep], AbstractContextManager[None]]:
+        """The same for a run of this task that another process drives."""
+
+        def watch(context: TaskRuntimeContext, step: StageStep) -> AbstractContextManager[None]:
+            stage = self._stage_context(task, context.stage, rolling_back=context.rolling_back)
+            return self._step(context, step, stage)
+
+        return watch
+
+    def _step(self, context: TaskRuntimeContext, step: StageStep, stage: SpanContext) -> AbstractContextManager[None]:
+        return self._span(
             f"step {step.name}",
             {
                 "switchover.plan_id": int(context.plan_id),
@@ -286,9 +310,8 @@ class Tracing:
                 "switchover.step": step.name,
                 "switchover.rolling_back": context.rolling_back,
             },
-            parent=_below(life.stage.get_span_context()),
-        ):
-            yield
+            parent=_below(stage),
+        )
 
     def inject(self, headers: MutableMapping[str, str]) -> None:
         """Add who calls to the headers of a request: W3C traceparent."""
@@ -339,6 +362,10 @@ class _Memory:
 
 def _below(parent: SpanContext) -> Context:
     return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+
+
+def _digest(task: TaskAggregate, *more: object) -> bytes:
+    return hashlib.sha256(" ".join(map(str, (_nanoseconds(task.created_at), task.task_id, *more))).encode()).digest()
 
 
 def _attributes(task: TaskAggregate) -> dict[str, str | int | bool]:

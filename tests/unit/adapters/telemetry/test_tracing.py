@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from opentelemetry.trace import StatusCode
 from switchover import BroadcastStep, CompositeServiceStage, ConfigUpdateStep, ExecutorSettings, HealthCheckStep
 from switchover.adapters.telemetry.tracing import Tracing
 from switchover.bootstrap import Executor, make_store, open_executor
-from switchover.domain.stage import StageStep, TaskStage
+from switchover.domain.stage import StageStep, TaskRuntimeContext, TaskStage
+from switchover.domain.task import PlanId, TaskKey
 from switchover.errors import ErrorCode, ExecutorError
 from tests.support.harness import Script, config_of
+from tests.support.stages import Bench
 
 
 class Told:
@@ -224,6 +227,34 @@ async def test_whoever_takes_over_goes_on_in_the_same_trace(told: Told, script: 
     assert _of(told.one("start 7-1"), "outcome") == ("interrupted",)
     assert _of(told.one("take-over 7-1"), "outcome", "generation") == ("completed", 2)
     assert [_of(span, "outcome") for span in told.named("stage B")] == [("interrupted",), ("succeeded",)]
+
+
+@dataclass(frozen=True)
+class _Step:
+    name: str = "elsewhere"
+
+    async def execute(self, context: TaskRuntimeContext) -> None:
+        """Nothing."""
+
+
+async def test_a_process_that_only_carries_out_a_stage_tells_its_steps_in_the_stage_of_the_driver(
+    told: Told, script: Script
+) -> None:
+    script.block("t1", "B")
+    worker = told.tracing()
+    async with _opened(told, script) as executor:
+        await _create(executor, "t1")
+        await _entered(script, "t1", "B")
+        (stored,) = await executor.store.load_tasks([TaskKey(PlanId(7), 1)])
+        context = Bench().context()
+        context.stage = "B"
+        with worker.step_of(stored.task)(context, _Step()):
+            pass
+        script.release_all()
+        await executor.wait_for_plan(7)
+    worker.close()
+    assert _parent(told.one("step elsewhere")) == _id(told.one("stage B"))
+    assert len(told.traces()) == 1
 
 
 async def test_two_tasks_have_two_traces(told: Told, script: Script) -> None:

@@ -11,6 +11,7 @@ from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.log_choice import LogChoice, LogFormatOption, LogLevelOption, log_choice
 from switchover.interfaces.cli.output import Column, Format, Output, write_json, write_line, write_table
 from switchover.interfaces.cli.place import Place
+from switchover.interfaces.cli.traces import tracing_of
 from switchover.logs import get_log
 from switchover.reports.texts import moment
 
@@ -62,7 +63,12 @@ async def _work(
     from switchover.working import open_worker
 
     with Interrupts() as interrupts:
-        async with open_worker(place.url, settings=settings, concurrency=concurrency, grace_seconds=0.0) as own:
+        async with (
+            tracing_of(settings) as tracing,
+            open_worker(
+                place.url, settings=settings, concurrency=concurrency, grace_seconds=0.0, tracing=tracing
+            ) as own,
+        ):
             interrupts.attended = True
             log.tell(f"worker {own.number} of {place.name}: at most {concurrency} tasks at once; Ctrl-C stops", _log)
             await interrupts.first.wait()
