@@ -125,6 +125,10 @@ class ExecutorSettings(BaseSettings):
     )
     metrics_open: bool = Field(default=False, description="Whether /metrics is answered without a token.")
 
+    trusted_proxies: Texts = Field(
+        default=(),
+        description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed; none: nobody's.",
+    )
     public_url: str | None = Field(
         default=None, description="How browsers reach the server; none: as they say themselves."
     )
@@ -166,7 +170,7 @@ class ExecutorSettings(BaseSettings):
             raise ValueError("oidc_issuer needs oidc_roles: without a role for some group nobody could do anything")
         return self
 
-    @field_validator("endpoint_allow_list", "oidc_allow_list")
+    @field_validator("endpoint_allow_list", "oidc_allow_list", "trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for text in value or ():

@@ -7,6 +7,7 @@ from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.failing import CommandError
 
 _SERVER = ("fastapi", "jinja2", "multipart", "uvicorn")
+_OIDC = ("joserfc",)
 _OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -28,6 +29,16 @@ def need_otel_extra() -> None:
         CommandError: It is not; the message says how to install it.
     """
     _need("the setting traces", "otel", _OTEL)
+
+
+def need_oidc_extra() -> None:
+    """
+    What logins of an identity provider need is installed.
+
+    Raises:
+        CommandError: It is not; the message says how to install it.
+    """
+    _need("the setting oidc_issuer", "oidc", _OIDC)
 
 
 def _need(who: str, extra: str, modules: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from switchover.bootstrap import Executor
 from switchover.domain.wire import camel_case
 from switchover.interfaces.rest import problems, refusals
 from switchover.interfaces.rest.contract import declare_problems
+from switchover.interfaces.rest.forwarding import TrustedProxies
 from switchover.interfaces.rest.guard import BEARER, guard
 from switchover.interfaces.rest.headers import SecurityHeaders
 from switchover.interfaces.rest.live import Streams
@@ -71,6 +72,8 @@ def create_app(
     app.state.patience = patience or Patience()
     app.state.streams = Streams(executor)
     app.add_middleware(SecurityHeaders)
+    # Added last, so that everything else sees the caller and not the proxy.
+    app.add_middleware(TrustedProxies, networks=executor.settings.trusted_proxies)
     problems.install(app, refusals.note)
     # A server that lets everybody in describes no credentials: they would be ignored.
     door = [Depends(guard)] if isinstance(access, OpenAccess) else [Depends(BEARER), Depends(guard)]

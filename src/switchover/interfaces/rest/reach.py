@@ -5,7 +5,7 @@ from http import HTTPStatus
 from switchover.access.reach import PlanReach
 from switchover.bootstrap import Executor
 from switchover.domain.access import Principal
-from switchover.domain.task import PlanId, TaskKey
+from switchover.domain.task import PlanId, TaskAggregate, TaskKey
 from switchover.errors import ErrorCode
 from switchover.interfaces.rest.problems import ProblemError
 
@@ -34,6 +34,17 @@ def check_everyone(principal: Principal, what: str) -> None:
         raise _out_of_reach(principal, what)
 
 
+def check_task_is_seen(principal: Principal, task: TaskAggregate) -> None:
+    """
+    The task's tenant is within reach. Whose it is, is not told.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if not principal.may_touch(task.tenant_id):
+        raise _out_of_reach(principal, f"task {task.key.task_id}")
+
+
 async def check_task(executor: Executor, principal: Principal, task_id: str) -> None:
     """
     The task's tenant is within reach; that of a task that nobody knows is not out of it.
@@ -44,7 +55,7 @@ async def check_task(executor: Executor, principal: Principal, task_id: str) -> 
     key = TaskKey.parse(task_id)
     if principal.is_limited and key is not None:
         for found in await executor.store.load_tasks([key]):
-            check_tenant(principal, found.task.tenant_id)
+            check_task_is_seen(principal, found.task)
 
 
 async def check_plan(executor: Executor, principal: Principal, plan_id: int) -> None:
@@ -58,8 +69,8 @@ async def check_plan(executor: Executor, principal: Principal, plan_id: int) -> 
         return
     after = 0
     while page := await executor.store.list_tasks(PlanId(plan_id), statuses=None, after=after, limit=_PAGE):
-        for task in page:
-            check_tenant(principal, task.tenant_id)
+        if not all(principal.may_touch(task.tenant_id) for task in page):
+            raise _out_of_reach(principal, f"plan {plan_id}, which has other tenants, too,")
         after = page[-1].key.ordinal
 
 

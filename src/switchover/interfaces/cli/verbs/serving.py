@@ -9,7 +9,7 @@ import typer
 from switchover.interfaces.cli.command import StopTimeout, run_async, verb
 from switchover.interfaces.cli.driving import Interrupts, finish_stages
 from switchover.interfaces.cli.exit_codes import ExitCode
-from switchover.interfaces.cli.extras import need_server_extra
+from switchover.interfaces.cli.extras import need_oidc_extra, need_server_extra
 from switchover.interfaces.cli.failing import CommandError
 from switchover.interfaces.cli.log_choice import LogChoice, LogFormatOption, LogLevelOption, log_choice
 from switchover.interfaces.cli.place import Place
@@ -67,6 +67,8 @@ def serve(
         raise CommandError("--tls-cert and --tls-key go together: a certificate and its key", ExitCode.USAGE)
     certificate = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     settings = place.settings()
+    if settings.oidc_issuer is not None:
+        need_oidc_extra()
     log = log_choice(settings, log_format, log_level, serves=True)
     limit = settings.stop_timeout_seconds if stop_timeout is None else stop_timeout
     server = _Serving(

@@ -9,7 +9,7 @@ from switchover.domain.task import TaskAggregate, TaskKey
 from switchover.interfaces.rest.answers import POLLED, answer, polled
 from switchover.interfaces.rest.parameters import FullView, TaskText, View, executor_of, page, principal_of
 from switchover.interfaces.rest.problems import unknown
-from switchover.interfaces.rest.reach import check_tenant
+from switchover.interfaces.rest.reach import check_task_is_seen
 from switchover.interfaces.rest.routes.plans import shown_task
 from switchover.interfaces.rest.schemas import Explanation, Page, Place, Task, TaskInFull
 
@@ -28,7 +28,7 @@ async def known_task(executor: Executor, principal: Principal, task_id: str) -> 
     if not found:
         raise unknown((await executor.facade.query_task_status(task_id)).failure_info, f"task {task_id!r}")
     task = found[0].task
-    check_tenant(principal, task.tenant_id)
+    check_task_is_seen(principal, task)
     return task
 
 
