@@ -6,6 +6,7 @@ from typing import Final
 
 from switchover.adapters.stores.postgres.connection import Server
 from switchover.adapters.stores.postgres.sql import BROKEN, Connection
+from switchover.adapters.stores.words import Words
 from switchover.errors import StorageError
 from switchover.spi import Topic
 
@@ -32,8 +33,7 @@ class Listener:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._numbers = dict.fromkeys(Topic, 0)
-        self._waiting: dict[Topic, set[asyncio.Future[None]]] = {topic: set() for topic in Topic}
+        self._words = Words()
         self._listening: asyncio.Task[None] | None = None
         self._echo = asyncio.Event()
         self._hears = False
@@ -56,18 +56,11 @@ class Listener:
 
     def heard(self, topic: Topic) -> int:
         """Rises with every word."""
-        return self._numbers[topic]
+        return self._words.heard(topic)
 
     async def hear(self, topic: Topic, seen: int) -> None:
         """Wait for the next word after ``seen``."""
-        if self._numbers[topic] != seen:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[topic].add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiting[topic].discard(waiter)
+        await self._words.hear(topic, seen)
 
     async def _listen(self) -> None:
         while True:
@@ -91,7 +84,7 @@ class Listener:
                     await self._echo.wait()
                 if not self._hears:
                     self._hears = True
-                    self._wake_all()  # whatever was missed meanwhile
+                    self._words.wake_all()  # whatever was missed meanwhile
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_ALIVE_SECONDS):
                         await ended.wait()
@@ -101,15 +94,4 @@ class Listener:
     def _told(self, _connection: Connection, _pid: int, _channel: str, word: str) -> None:
         self._echo.set()
         with suppress(ValueError):  # an echo, or what a newer program has to say
-            self._wake(Topic(word))
-
-    def _wake_all(self) -> None:
-        for topic in Topic:
-            self._wake(topic)
-
-    def _wake(self, topic: Topic) -> None:
-        self._numbers[topic] += 1
-        waiting, self._waiting[topic] = self._waiting[topic], set()
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+            self._words.wake(Topic(word))

@@ -21,6 +21,11 @@ _IN_SCRIPT: Final = re.compile(r"\s*script: [0-9a-f]{40}, on @user_script:\d+\.?
 _REFUSED: Final = "nothing was changed"
 _UNKNOWN_OUTCOME: Final = "What was on its way was done whole or not at all"
 
+_NO_RIGHTS: Final = (
+    f"the user of the URL may not do that; {_REFUSED}. Give it the commands and keys that the documentation of this "
+    f"store lists (ACL SETUSER)"
+)
+
 # The first that fits; subclasses before their classes. The second: waiting helps.
 _BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     (
@@ -29,14 +34,7 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
         "the server did not accept the password. Correct user and password in the URL (redis://USER:PASSWORD@HOST)",
     ),
     (rx.AuthorizationError, False, "the server did not let this user in. Correct the user in the URL"),
-    (
-        rx.NoPermissionError,
-        False,
-        (
-            f"the user of the URL may not do that; {_REFUSED}. Give it the commands and keys that the documentation of "
-            f"this store lists (ACL SETUSER)"
-        ),
-    ),
+    (rx.NoPermissionError, False, _NO_RIGHTS),
     (rx.BusyLoadingError, True, f"the server is still loading its data; {_REFUSED}. It answers when it has ended"),
     (
         rx.ReadOnlyError,
@@ -83,6 +81,8 @@ _BY_TEXT: Final[tuple[tuple[str, bool, str], ...]] = (
         False,
         f"another program has written under the prefix of this store; {_REFUSED}. Take another prefix or database",
     ),
+    ("ACL failure in script", False, _NO_RIGHTS),
+    ("user executing the script", False, _NO_RIGHTS),
     ("unknown command", False, "the server lacks a command that this store needs. Take Redis 7 or later"),
     ("DB index is out of range", False, "the server has no database of that number. Name another one in the URL"),
     ("invalid DB index", False, "the server has no database of that number. Name another one in the URL"),

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 from switchover.adapters.stores.redis.address import Address
 from switchover.adapters.stores.redis.refusals import BROKEN, LOST, translate
 
-_CONNECTIONS: Final = 8
+_CONNECTIONS: Final = 9
 _QUEUE_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 2
@@ -29,8 +29,18 @@ class _Client(Protocol):
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Argument) -> Awaitable[Any]: ...
     def eval(self, script: str, numkeys: int, *keys_and_args: Argument) -> Awaitable[Any]: ...
     def execute_command(self, *args: Argument) -> Awaitable[Any]: ...
+    def pubsub(self) -> "PubSub": ...
     @property
     def response_callbacks(self) -> dict[str, object]: ...
+
+
+class PubSub(Protocol):
+    """A connection that hears, with the types that it has here."""
+
+    def subscribe(self, channel: str) -> Awaitable[None]: ...  # noqa: D102  # redis-py's
+    def get_message(self, *, timeout: float) -> Awaitable[dict[str, Any] | None]: ...  # noqa: D102  # redis-py's
+    def ping(self) -> Awaitable[object]: ...  # noqa: D102  # redis-py's
+    def aclose(self) -> Awaitable[None]: ...  # noqa: D102  # redis-py's
 
 
 class Script:
@@ -97,6 +107,10 @@ class Server:
             name, _, value = line.partition(":")
             facts[name] = value
         return facts
+
+    def pubsub(self) -> PubSub:
+        """A connection that hears what is published."""
+        return self._client.pubsub()
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -15,6 +15,7 @@ from switchover.adapters.stores.redis.checks import problems
 from switchover.adapters.stores.redis.driving import Driving, lease_is_over
 from switchover.adapters.stores.redis.fitness import describe, examine
 from switchover.adapters.stores.redis.lease import LEASE_SECONDS, Renewal
+from switchover.adapters.stores.redis.listener import Listener
 from switchover.adapters.stores.redis.reader import Reader, encode_request
 from switchover.adapters.stores.redis.refusals import UNREADABLE, damaged
 from switchover.adapters.stores.redis.server import Server
@@ -40,6 +41,7 @@ from switchover.spi import (
     StoredTask,
     StoreState,
     TenantRecord,
+    Topic,
 )
 
 _Result = TypeVar("_Result")
@@ -52,6 +54,7 @@ class _Opened:
     server: Server
     reader: Reader
     stage_lists: StageLists
+    listener: Listener
 
 
 class RedisExecutionStore(ExecutionStore):
@@ -88,7 +91,8 @@ class RedisExecutionStore(ExecutionStore):
             await server.aclose()
             raise
         stage_lists = StageLists(server)
-        self._open = _Opened(server, Reader(server, stage_lists), stage_lists)
+        self._open = _Opened(server, Reader(server, stage_lists), stage_lists, Listener(server))
+        self._open.listener.begin()
 
     async def aclose(self) -> None:
         opened, driving = self._open, self._driving
@@ -99,6 +103,7 @@ class RedisExecutionStore(ExecutionStore):
             with suppress(StorageError):  # then it runs out by itself
                 await driving.release()
         self._open = None
+        await opened.listener.aclose()
         await opened.server.aclose()
 
     @property
@@ -125,6 +130,7 @@ class RedisExecutionStore(ExecutionStore):
             return None
         server = opened.server
         await examine(server)
+        await server.write("trying the rights of this user", "probe")
         holder = token_hex(8)
         since, milliseconds = encode_moment(self._now()), int(LEASE_SECONDS * 1000)
         doing = "taking the driver's lease"
@@ -225,6 +231,21 @@ class RedisExecutionStore(ExecutionStore):
 
     async def check(self) -> Sequence[str]:
         return await self._read(lambda reader: problems(self._opened().server, reader))
+
+    # Hearing
+
+    @property
+    def hears(self) -> bool:
+        """Whether the server would tell of commits and requests now."""
+        return self._open is not None and self._open.listener.hears
+
+    def heard(self, topic: Topic) -> int:
+        """As the SPI says."""
+        return self._opened().listener.words.heard(topic)
+
+    async def hear(self, topic: Topic, seen: int) -> None:
+        """As the SPI says."""
+        await self._opened().listener.words.hear(topic, seen)
 
     # Inside
 

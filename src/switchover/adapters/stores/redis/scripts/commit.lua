@@ -394,4 +394,6 @@ end
 each(3)
 if not final then return {'done', number} end
 call('HINCRBY', meta, 'changes', 1)
-return {'done', tostring(call('HINCRBY', meta, 'commits', 1))}
+local commits = call('HINCRBY', meta, 'commits', 1)
+redis.pcall('PUBLISH', prefix .. ':heard', 'commits') -- a hint: whoever may not publish does without
+return {'done', tostring(commits)}

@@ -12,4 +12,5 @@ local id = call('HINCRBY', prefix .. ':meta', 'request', 1)
 call('HSET', prefix .. ':requests', id, ARGV[2])
 call('ZADD', prefix .. ':open', id, id)
 call('HINCRBY', prefix .. ':meta', 'changes', 1)
+redis.pcall('PUBLISH', prefix .. ':heard', 'requests') -- a hint: whoever may not publish does without
 return id
