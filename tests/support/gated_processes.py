@@ -25,7 +25,7 @@ def driver(repository: Path, folder: Path, number: int = 1, url: str | None = No
     """Another process that drives the store, or waits for the chance to."""
     argv: list[str | Path] = [sys.executable, "-m", "tests.support.driving_program", folder, url or in_file(folder)]
     with running(argv, log=folder / f"driver-{number}.log", cwd=repository) as program:
-        wait_until(lambda: str(program.pid) in opened(folder), what=f"the driver; {program.tail()}")
+        wait_until(lambda: str(program.pid) in opened(folder), timeout_seconds=60, what="the driver")
         yield program
 
 
