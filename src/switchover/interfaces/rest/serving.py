@@ -9,10 +9,11 @@ waiting.
 
 import asyncio
 import ipaddress
+import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,6 +24,19 @@ from switchover.interfaces.rest.live import Streams
 _BACKLOG = 2_048
 DRAIN_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 75
+_MOST_FILES = 65_536
+
+
+def allow_many_connections() -> None:
+    """
+    Ask for as many open files as this process may have.
+
+    Service managers start a process with 1,024, for old programs' sake, and every reader of live events needs one.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    with suppress(ValueError, OSError):  # then it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def is_loopback(host: str) -> bool:

@@ -142,13 +142,14 @@ async def _serve(serving: _Serving) -> ExitCode:
     from switchover.interfaces.console.app import close_console, mount_console
     from switchover.interfaces.rest import metering
     from switchover.interfaces.rest.app import create_app
-    from switchover.interfaces.rest.serving import is_loopback, listen
+    from switchover.interfaces.rest.serving import allow_many_connections, is_loopback, listen
     from switchover.interfaces.rest.serving import serve as serve_app
     from switchover.interfaces.rest.tracing import install as trace_requests
 
     place, host = serving.place, serving.host
     if serving.open_to_all and not is_loopback(host):
         raise CommandError(f"--host {host}: without access control only loopback addresses are served", ExitCode.USAGE)
+    allow_many_connections()
     made = listen(host, serving.port)
     address, bound = made.getsockname()[:2]
     scheme = "http" if serving.certificate is None else "https"
