@@ -6,37 +6,18 @@ Source: behaviour, section 6; interfaces, section 2.
 """
 
 import asyncio
-import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import MovedError, RedisError
 
+from switchover.adapters.redis_answers import Meaning, meaning_of, said
 from switchover.domain.addresses import AllowList
 from switchover.errors import ErrorCode, ErrorType, StageError, StaleGenerationError, TargetError
 from switchover.redaction import without_credentials
@@ -94,20 +75,6 @@ _OPTIONS = frozenset(
 
 _MOST_DIGITS = 19
 """Of a generation: what is longer was not written by us."""
-
-_NOT_NOW = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ", "max number of clients")
-"""How the answers begin with which a Redis says that it cannot write now; redis-py knows no class for them."""
-
-_CANNOT_NOW = (
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-
-_IN_SCRIPT = re.compile(r" script: [0-9a-f]{40}, on @user_script:\d+\.?$")
 
 _Result = TypeVar("_Result")
 
@@ -321,23 +288,18 @@ def _mapped(what: str, error: Exception) -> TargetError:
                 f"{what}: {cause.message}", code=cause.code, error_type=cause.error_type, retryable=cause.retryable
             )
         cause = cause.__cause__ or cause.__context__
-    text = _IN_SCRIPT.sub("", str(error) or type(error).__name__).rstrip(".")
+    text = said(error)
     if isinstance(error, MovedError):
         text = f"MOVED {text}: the key belongs to another node of a cluster, and redis:// speaks to one server"
-    code, kind = _judged(error)
+    code, kind = _JUDGED[meaning_of(error)]
     return TargetError(f"{what}: {text}", code=code, error_type=kind)
 
 
-def _judged(error: Exception) -> tuple[ErrorCode, ErrorType]:
-    """Whether the server is not there, cannot now, or says no."""
-    if isinstance(error, (RedisTimeoutError, TimeoutError)):
-        return ErrorCode.TARGET_UNAVAILABLE, ErrorType.TIMEOUT_ERROR
-    if isinstance(error, (AuthenticationError, AuthorizationError)):
-        return ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR
-    if isinstance(error, _CANNOT_NOW) or str(error).startswith(_NOT_NOW):
-        return ErrorCode.TARGET_UNAVAILABLE, ErrorType.SERVICE_UNAVAILABLE
-    if isinstance(error, (ResponseError, NoScriptError)):
-        return ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR
-    if isinstance(error, RedisConnectionError) and "No connection available" in str(error):
-        return ErrorCode.TARGET_UNAVAILABLE, ErrorType.SERVICE_UNAVAILABLE
-    return ErrorCode.TARGET_UNAVAILABLE, ErrorType.NETWORK_ERROR
+_JUDGED: Final = {
+    Meaning.TIMEOUT: (ErrorCode.TARGET_UNAVAILABLE, ErrorType.TIMEOUT_ERROR),
+    Meaning.LOGIN: (ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR),
+    Meaning.NOT_NOW: (ErrorCode.TARGET_UNAVAILABLE, ErrorType.SERVICE_UNAVAILABLE),
+    Meaning.NO: (ErrorCode.TARGET_ERROR, ErrorType.BUSINESS_ERROR),
+    Meaning.AWAY: (ErrorCode.TARGET_UNAVAILABLE, ErrorType.NETWORK_ERROR),
+}
+"""Whether the server is not there, cannot now, or says no."""

@@ -1,10 +1,10 @@
 """What the server or the way to it said, and what that means: wait, or call a person."""
 
-import re
 from typing import Final
 
 from redis import exceptions as rx
 
+from switchover.adapters.redis_answers import Meaning, meaning_of, said
 from switchover.errors import StorageError, StoreUnavailableError, StoreUnusableError
 
 BROKEN: Final = (rx.RedisError, OSError, EOFError, TimeoutError)
@@ -16,8 +16,6 @@ LOST: Final = (rx.ConnectionError, rx.TimeoutError, rx.InvalidResponse, OSError,
 UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What reading a value raises that this program cannot have written."""
 
-_IN_SCRIPT: Final = re.compile(r"\s*script: [0-9a-f]{40}, on @user_script:\d+\.?$")
-
 _REFUSED: Final = "nothing was changed"
 _UNKNOWN_OUTCOME: Final = "What was on its way was done whole or not at all"
 
@@ -26,19 +24,17 @@ _NO_RIGHTS: Final = (
     f"store lists (ACL SETUSER)"
 )
 
-# The first that fits; subclasses before their classes. The second: waiting helps.
-_BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
+# The first that fits; subclasses before their classes.
+_BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (
         rx.AuthenticationError,
-        False,
         "the server did not accept the password. Correct user and password in the URL (redis://USER:PASSWORD@HOST)",
     ),
-    (rx.AuthorizationError, False, "the server did not let this user in. Correct the user in the URL"),
-    (rx.NoPermissionError, False, _NO_RIGHTS),
-    (rx.BusyLoadingError, True, f"the server is still loading its data; {_REFUSED}. It answers when it has ended"),
+    (rx.AuthorizationError, "the server did not let this user in. Correct the user in the URL"),
+    (rx.NoPermissionError, _NO_RIGHTS),
+    (rx.BusyLoadingError, f"the server is still loading its data; {_REFUSED}. It answers when it has ended"),
     (
         rx.ReadOnlyError,
-        True,
         (
             f"the server is a read-only replica; {_REFUSED}. After a failover, promote it or let the URL name the new "
             f"primary"
@@ -46,22 +42,19 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     ),
     (
         rx.OutOfMemoryError,
-        True,
         f"the server has reached its maxmemory; {_REFUSED}. Raise maxmemory, or make room; the work goes on then",
     ),
     (
         rx.MasterDownError,
-        True,
         f"the server is a replica without its primary; {_REFUSED}. Bring the primary back, or promote a replica",
     ),
-    (rx.ClusterError, False, "the server is part of a cluster, which this store cannot use. Name one that is not"),
-    (rx.MovedError, False, "the server is part of a cluster, which this store cannot use. Name one that is not"),
-    (rx.TimeoutError, True, f"the server gave no answer in time. {_UNKNOWN_OUTCOME}"),
-    (rx.MaxConnectionsError, True, f"too many calls waited for a connection; {_REFUSED}"),
-    (TimeoutError, True, f"the server gave no answer in time. {_UNKNOWN_OUTCOME}"),
+    (rx.ClusterError, "the server is part of a cluster, which this store cannot use. Name one that is not"),
+    (rx.MovedError, "the server is part of a cluster, which this store cannot use. Name one that is not"),
+    (rx.TimeoutError, f"the server gave no answer in time. {_UNKNOWN_OUTCOME}"),
+    (rx.MaxConnectionsError, f"too many calls waited for a connection; {_REFUSED}"),
+    (TimeoutError, f"the server gave no answer in time. {_UNKNOWN_OUTCOME}"),
     (
         rx.InvalidResponse,
-        True,
         (
             "what answered does not speak the protocol of Redis. See that the URL names a Redis server, and what is "
             "between it and this machine"
@@ -69,32 +62,30 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     ),
 )
 
-_BY_TEXT: Final[tuple[tuple[str, bool, str], ...]] = (
-    ("MISCONF", True, f"the server cannot write its files, so it takes no changes; {_REFUSED}. See its log and disk"),
-    ("NOREPLICAS", True, f"the server has fewer replicas than min-replicas-to-write asks for; {_REFUSED}"),
-    ("BUSY ", True, f"the server is busy with a script of somebody; {_REFUSED}"),
-    ("UNKILLABLE", True, f"the server is busy with a script of somebody; {_REFUSED}"),
-    ("Protocol error", True, f"the connection failed. {_UNKNOWN_OUTCOME}"),
-    ("max number of clients", True, f"the server takes no more connections; {_REFUSED}. Raise its maxclients"),
+_BY_TEXT: Final[tuple[tuple[str, str], ...]] = (
+    ("MISCONF", f"the server cannot write its files, so it takes no changes; {_REFUSED}. See its log and disk"),
+    ("NOREPLICAS", f"the server has fewer replicas than min-replicas-to-write asks for; {_REFUSED}"),
+    ("BUSY ", f"the server is busy with a script of somebody; {_REFUSED}"),
+    ("UNKILLABLE", f"the server is busy with a script of somebody; {_REFUSED}"),
+    ("Protocol error", f"the connection failed. {_UNKNOWN_OUTCOME}"),
+    ("max number of clients", f"the server takes no more connections; {_REFUSED}. Raise its maxclients"),
     (
         "WRONGTYPE",
-        False,
         f"another program has written under the prefix of this store; {_REFUSED}. Take another prefix or database",
     ),
-    ("ACL failure in script", False, _NO_RIGHTS),
-    ("user executing the script", False, _NO_RIGHTS),
-    ("unknown command", False, "the server lacks a command that this store needs. Take Redis 7 or later"),
-    ("DB index is out of range", False, "the server has no database of that number. Name another one in the URL"),
-    ("invalid DB index", False, "the server has no database of that number. Name another one in the URL"),
+    ("ACL failure in script", _NO_RIGHTS),
+    ("user executing the script", _NO_RIGHTS),
+    ("unknown command", "the server lacks a command that this store needs. Take Redis 7 or later"),
+    ("DB index is out of range", "the server has no database of that number. Name another one in the URL"),
+    ("invalid DB index", "the server has no database of that number. Name another one in the URL"),
 )
 
 
 def translate(place: str, doing: str, error: Exception) -> StorageError:
     """The store's error for one of the driver, with the next move."""
-    said = _IN_SCRIPT.sub("", str(error) or type(error).__name__).rstrip(". ")
-    waiting, meaning = _judge(error, said)
-    message = f"{place}: while {doing}, {meaning} ({said})"
-    return StoreUnavailableError(message) if waiting else StoreUnusableError(message)
+    words, meaning = said(error), meaning_of(error)
+    message = f"{place}: while {doing}, {_sentence(error, words, meaning)} ({words})"
+    return StoreUnusableError(message) if meaning in {Meaning.LOGIN, Meaning.NO} else StoreUnavailableError(message)
 
 
 def damaged(place: str, error: Exception) -> StoreUnusableError:
@@ -105,13 +96,13 @@ def damaged(place: str, error: Exception) -> StoreUnusableError:
     )
 
 
-def _judge(error: Exception, said: str) -> tuple[bool, str]:
-    for start, waiting, meaning in _BY_TEXT:
-        if start in said:
-            return waiting, meaning
-    for kind, waiting, meaning in _BY_CLASS:
+def _sentence(error: Exception, words: str, meaning: Meaning) -> str:
+    for start, sentence in _BY_TEXT:
+        if start in words:
+            return sentence
+    for kind, sentence in _BY_CLASS:
         if isinstance(error, kind):
-            return waiting, meaning
-    if isinstance(error, LOST):
-        return True, f"the connection failed. {_UNKNOWN_OUTCOME}"
-    return False, f"the server refused; {_REFUSED}. See what `switchover doctor` finds"
+            return sentence
+    if meaning is Meaning.NO:
+        return f"the server refused; {_REFUSED}. See what `switchover doctor` finds"
+    return f"the connection failed. {_UNKNOWN_OUTCOME}"
