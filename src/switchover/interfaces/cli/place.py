@@ -278,4 +278,5 @@ def _wrong_setting(error: "ErrorDetails") -> str:
 
         return f"there is no setting {name}{nearest(name, tuple(ExecutorSettings.model_fields))}"
     rule = error["msg"].removeprefix("Value error, ")
-    return f"{name} is {str(error['input'])[:_LONGEST_SHOWN]!r}: {rule}"
+    given = "***" if "secret" in name else str(error["input"])[:_LONGEST_SHOWN]
+    return f"{name} is {given!r}: {rule}"
