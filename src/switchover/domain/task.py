@@ -251,9 +251,13 @@ class FailureInfo:
         )
 
 
+_WITHOUT_ZONE = len("2026-01-01T00:00:00.000000")
+
+
 def wire_timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always of one length, so that text sorts as time."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Half of what strftime takes, for each event that is told to anybody.
+    return f"{moment.isoformat(timespec='microseconds')[:_WITHOUT_ZONE]}Z"
 
 
 @quick
