@@ -1,12 +1,15 @@
 """Looking costs the same whatever the size of the plan, and agrees with the store."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from switchover.bootstrap import open_executor
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.looking import PlanSubject, TaskSubject
-from tests.support.harness import open_rig
+from tests.support.harness import Script, config_of, open_rig
 
 
 async def test_a_look_at_a_plan_shows_who_needs_attention() -> None:
@@ -67,3 +70,24 @@ async def test_a_look_reads_no_more_than_a_few_pages(monkeypatch: Any) -> None: 
         seen = await PlanSubject(rig.executor, PlanId(100)).look()
         assert seen.plan.count(TaskStatus.FAILED) == 300
         assert read <= 50
+
+
+async def test_whoever_waits_for_its_turn_to_drive_is_told_from_whoever_only_looks(tmp_path: Path) -> None:
+    url, script = f"sqlite:///{tmp_path / 'x.db'}", Script(["A"])
+    script.block("t1", "A")
+    async with (
+        open_executor(url, stage_factory=script.factory) as first,
+        open_executor(url, stage_factory=script.factory) as next_one,
+        open_executor(url, mode="read") as reader,
+    ):
+        assert [one.takes_over for one in (first, next_one, reader)] == [False, True, False]
+        await first.facade.create_switch_task([config_of("t1")], options={"planId": 100})
+        await first.stop()
+        # The next one may drive by now, and if it does not, it is about to; whoever only looks never is.
+        assert not (await PlanSubject(next_one, PlanId(100)).look()).around.nobody_drives
+        async with asyncio.timeout(60):
+            while not next_one.driving:  # noqa: ASYNC110  # another process would be waited for in the same way
+                await asyncio.sleep(0.01)
+        assert not next_one.takes_over
+        script.release_all()
+        await next_one.wait_for_plan(100)
