@@ -166,6 +166,22 @@ ROWS: Sequence[Row] = (
         False,
         50,
     ),
+    Row(
+        "at one worker, against Procrastinate alone",
+        "distributed",
+        _accepted_and_run("switchover at one worker", "procrastinate"),
+        "×",
+        True,
+        0.8,
+    ),
+    Row(
+        "stages of 100 ms: 4 workers against one",
+        "distributed",
+        _rates("slow stages, workers: 4", "slow stages, workers: 1"),
+        "×",
+        True,
+        3.6,
+    ),
     Row("`switchover --version`", "version", _figure("switchover version", "run_seconds"), "s", False, 0.3),
 )
 
@@ -183,6 +199,10 @@ RATES: Sequence[tuple[str, str, str]] = (
     ("Switchover, 1,000 running, stages of 100 ms", "waiting", "switchover slots"),
     ("floor, 20,000 waiting at once", "waiting", "floor waits"),
     ("Switchover, 20,000 waiting at once", "waiting", "switchover waits"),
+    ("Switchover at one worker, PostgreSQL (CPU of the driver)", "distributed", "switchover at one worker"),
+    ("Switchover at one worker, stages of 100 ms", "distributed", "slow stages, workers: 1"),
+    ("Switchover at two workers, stages of 100 ms", "distributed", "slow stages, workers: 2"),
+    ("Switchover at four workers, stages of 100 ms", "distributed", "slow stages, workers: 4"),
     ("bare HTTP client", "http", "bare client"),
     ("Switchover, real HTTP steps", "http", "switchover http"),
 )

@@ -38,8 +38,10 @@ from benchmarks.backends import (
     Version,
     http_server,
 )
+from benchmarks.distributed import Workers
 from benchmarks.workloads import (
     ALONE,
+    AT_WORKERS,
     FEW_POLLS,
     HTTP,
     HUNDRED_THOUSAND,
@@ -53,6 +55,7 @@ from benchmarks.workloads import (
     Workload,
 )
 
+_SLOTS_OF_A_WORKER = 8
 _QUICK_TASKS = 100
 _DBOS_TASKS = 500
 _PROCRASTINATE_TASKS = 1_000
@@ -127,6 +130,8 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
             Run("switchover polls", fit(POLLS), _waiting),
         ),
     )
+    if postgres.programs() is not None:
+        yield distributed(quick=quick)
     http = fit(HTTP)
     yield Section(
         "http",
@@ -142,6 +147,20 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
     )
     yield Section("sizes", 1 if quick else 2, tuple(run for size in SIZES for run in _of_size(fit(size), size.tasks)))
     yield Section("restart", 1 if quick else 3, (Run("switchover restarted", hundred, switchover.run_killed),))
+
+
+def distributed(*, quick: bool) -> Section:
+    """Stages at workers, and the peer that only hands out jobs."""
+    thousand = replace(THOUSAND, tasks=_QUICK_TASKS) if quick else THOUSAND
+    slow = replace(AT_WORKERS, tasks=_QUICK_TASKS) if quick else AT_WORKERS
+    runs = [Run("switchover at one worker", thousand, Workers(1, thousand.running).run)]
+    peer = Procrastinate()
+    if not quick:
+        peer.environment.prepare()
+    if peer.environment.is_ready:
+        runs.append(Run("procrastinate", thousand, peer.run))
+    runs += [Run(f"slow stages, workers: {n}", slow, Workers(n, _SLOTS_OF_A_WORKER).run) for n in (1, 2, 4)]
+    return Section("distributed", 1 if quick else 3, tuple(runs))
 
 
 def peers(*, quick: bool) -> tuple[Run, ...]:
