@@ -20,6 +20,9 @@ from switchover.spi import KeepPreImage
 _Result = TypeVar("_Result")
 _Work = Callable[[Connection], Awaitable[_Result]]
 
+_WORDS_OF_A_MESSAGE: Final = 90
+"""A notification has at most 8,000 bytes, and a word of ours at most 80."""
+
 _ORDER: Final = "o.plan_id, o.ordinal, o.generation, o.stage, o.restoring"
 _GIVEN: Final = f"{_ORDER}, o.run, o.worker, o.ended, o.failure"
 _GONE: Final = "o.worker <> 0 AND NOT EXISTS (SELECT 1 FROM worker AS w WHERE w.worker = o.worker)"
@@ -56,12 +59,21 @@ WHERE o.plan_id = v.plan_id AND o.ordinal = v.ordinal AND o.run = v.run AND (o.w
 RETURNING {_GIVEN}
 """  # noqa: S608  # names are ours
 _REPORT: Final = f"""
-UPDATE stage_order AS o SET ended = TRUE, failure = v.failure, worker = CASE WHEN $8 THEN NULL ELSE o.worker END
-FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bool[], $7::text[])
-    AS v (plan_id, ordinal, run, stage, restoring, failure)
-WHERE o.plan_id = v.plan_id AND o.ordinal = v.ordinal AND o.run = v.run AND o.stage = v.stage
-    AND o.restoring = v.restoring AND o.worker = $1
-RETURNING {_ORDER}, o.failure IS NULL
+WITH counted AS (
+    UPDATE stage_order AS o
+    SET ended = TRUE, failure = v.failure, worker = CASE WHEN $8 THEN NULL ELSE o.worker END
+    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bool[], $7::text[])
+        AS v (plan_id, ordinal, run, stage, restoring, failure)
+    WHERE o.plan_id = v.plan_id AND o.ordinal = v.ordinal AND o.run = v.run AND o.stage = v.stage
+        AND o.restoring = v.restoring AND o.worker = $1
+    RETURNING {_ORDER}, (o.failure IS NULL)::int AS succeeded
+), word AS (
+    SELECT concat_ws(':', plan_id, ordinal, generation, stage, restoring::int, succeeded) AS word,
+        row_number() OVER () / {_WORDS_OF_A_MESSAGE} AS message FROM counted
+), told AS MATERIALIZED (
+    SELECT pg_notify('switchover_ends_' || 'stage_order'::regclass::oid, string_agg(word, ' '))
+    FROM word GROUP BY message
+) SELECT plan_id, ordinal, generation, stage, restoring FROM counted, (SELECT count(*) FROM told) AS t
 """  # noqa: S608  # names are ours
 _GIVE_BACK: Final = """
 UPDATE stage_order SET worker = NULL WHERE worker = $1 AND run = ANY($2::bigint[])
@@ -79,9 +91,6 @@ WITH standing AS (
     ON CONFLICT DO NOTHING
 ) SELECT plan_id, ordinal, generation, standing.stage, restoring FROM standing
 """  # noqa: S608  # names are ours
-_TELL: Final = "SELECT pg_notify('switchover_ends_' || 'stage_order'::regclass::oid, t) FROM unnest($1::text[]) AS t"
-
-_WORDS_OF_A_MESSAGE: Final = 100
 _CHECK_SECONDS: Final = 5.0
 
 
@@ -95,8 +104,11 @@ class PostgresDispatch:
     """
     Orders and workers; a part of the store, open when that is. Both ``OrderBook`` and ``WorkBook``.
 
+    What workers say is one statement each, which may be said twice: so it goes where reads go, and is said again when
+    the connection was lost on the way.
+
     Args:
-        read: Runs something that changes nothing.
+        read: Runs what may be run twice.
         write: Runs something in a transaction.
         now: Wall-clock time; aware, UTC.
     """
@@ -181,8 +193,7 @@ class PostgresDispatch:
     async def reconcile(self) -> int:
         async def repair(connection: Connection) -> int:
             freed = await connection.fetch(jobs.RETRY_STALLED, jobs.STALLED_SECONDS)
-            missing = [jobs.Job(*row) for row in await connection.fetch(jobs.MISSING)]
-            await jobs.defer(connection, missing)
+            missing = await connection.fetch(jobs.REPLACE_MISSING)
             return len(freed) + len(missing)
 
         return await self._write("repairing jobs", repair)
@@ -200,14 +211,14 @@ class PostgresDispatch:
 
     async def beat(self, worker: int, *, stopping: bool) -> bool:
         arguments = (worker, encode_moment(self._now()), stopping)
-        return changed(await self._write("sending a heartbeat", lambda c: c.execute(_BEAT, *arguments))) == 1
+        return changed(await self._read("sending a heartbeat", lambda c: c.execute(_BEAT, *arguments))) == 1
 
     async def leave(self, worker: int) -> None:
         await self._write("leaving", lambda c: c.execute("DELETE FROM worker WHERE worker = $1", worker))
 
     async def claim(self, worker: int, runs: Sequence[tuple[TaskKey, int]]) -> Sequence[GivenOrder]:
         columns = [key.plan_id for key, _ in runs], [key.ordinal for key, _ in runs], [run for _, run in runs]
-        rows = await self._write("taking runs", lambda c: c.fetch(_CLAIM, worker, *columns))
+        rows = await self._read("taking runs", lambda c: c.fetch(_CLAIM, worker, *columns))
         return [_given(row) for row in rows]
 
     async def mine(self, worker: int) -> Sequence[GivenOrder]:
@@ -225,19 +236,12 @@ class PostgresDispatch:
             [None if end.failure is None else storable_text(encode_failure(end.failure) or "") for _, end in ends],
         )
 
-        async def write(connection: Connection) -> Sequence[Any]:
-            rows = await connection.fetch(_REPORT, worker, *columns, give_back)
-            words = [":".join(str(int(value)) for value in row) for row in rows]
-            if words:
-                pages = range(0, len(words), _WORDS_OF_A_MESSAGE)
-                await connection.execute(_TELL, [" ".join(words[i : i + _WORDS_OF_A_MESSAGE]) for i in pages])
-            return rows
-
-        return [_order(row) for row in await self._write("saying how stages ended", write)]
+        rows = await self._read("saying how stages ended", lambda c: c.fetch(_REPORT, worker, *columns, give_back))
+        return [_order(row) for row in rows]
 
     async def give_back(self, worker: int, runs: Sequence[GivenOrder]) -> None:
         numbers = [given.run for given in runs]
-        await self._write("giving runs back", lambda c: c.execute(_GIVE_BACK, worker, numbers))
+        await self._read("giving runs back", lambda c: c.execute(_GIVE_BACK, worker, numbers))
 
     async def keep_pre_images(
         self, worker: int, kept: Sequence[tuple[GivenOrder, KeepPreImage]]
@@ -250,7 +254,7 @@ class PostgresDispatch:
             [storable_text(change.pre_image.key) for _, change in kept],
             [change.pre_image.value for _, change in kept],
         )
-        rows = await self._write("keeping pre-images", lambda c: c.fetch(_KEEP, worker, *columns))
+        rows = await self._read("keeping pre-images", lambda c: c.fetch(_KEEP, worker, *columns))
         return [_order(row) for row in rows]
 
     def heard_orders(self, told: str) -> Sequence[tuple[int, StageOrder | None]]:

@@ -7,9 +7,7 @@ come twice, and nothing is lost or doubled: missing ones are made again, and one
 The statements run on the store's own connection, inside the transaction of the commit that they belong to.
 """
 
-import json
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from switchover.adapters.stores.postgres.sql import Connection
@@ -20,11 +18,18 @@ QUEUE: Final = "switchover"
 HEARTBEAT_SECONDS: Final = 1.0
 STALLED_SECONDS: Final = 4.0
 
-_DEFER: Final = f"""
+DEFER: Final = f"""
 SELECT procrastinate_defer_jobs_v1(array_agg(
-    ROW('{QUEUE}', '{TASK_NAME}', 0, v.lock, NULL, v.args::jsonb, NULL)::procrastinate_job_to_defer_v1 ORDER BY v.number
-)) FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS v (lock, args, number)
+    ROW('{QUEUE}', '{TASK_NAME}', 0, tenant_id, NULL,
+        jsonb_build_object('plan_id', plan_id, 'ordinal', ordinal, 'run', run), NULL)::procrastinate_job_to_defer_v1
+    ORDER BY run
+)) FROM led HAVING count(*) > 0
 """  # noqa: S608  # names are ours
+"""
+A job for each run of ``led`` (plan_id, ordinal, run, tenant_id); it exists when the transaction is through.
+
+The tenant is the lock: no two jobs of one tenant are taken at once.
+"""
 
 FREE: Final = f"""
 SELECT procrastinate_finish_job_v1(j.id, 'failed', true)
@@ -43,12 +48,14 @@ WHERE j.status = 'doing' AND j.task_name = '{TASK_NAME}'
 """  # noqa: S608  # names are ours
 """Taken by a worker that died before it could claim the run. Where it could, whoever gets the job now ends it."""
 
-MISSING: Final = f"""
-SELECT o.plan_id, o.ordinal, o.run, t.tenant_id FROM stage_order AS o JOIN task AS t USING (plan_id, ordinal)
-WHERE o.worker IS NULL AND NOT EXISTS (
-    SELECT 1 FROM procrastinate_jobs AS j WHERE j.lock = t.tenant_id AND j.status IN ('todo', 'doing')
-        AND j.task_name = '{TASK_NAME}' AND (j.args ->> 'run')::bigint = o.run
-)
+REPLACE_MISSING: Final = f"""
+WITH led AS (
+    SELECT o.plan_id, o.ordinal, o.run, t.tenant_id FROM stage_order AS o JOIN task AS t USING (plan_id, ordinal)
+    WHERE o.worker IS NULL AND NOT EXISTS (
+        SELECT 1 FROM procrastinate_jobs AS j WHERE j.lock = t.tenant_id AND j.status IN ('todo', 'doing')
+            AND j.task_name = '{TASK_NAME}' AND (j.args ->> 'run')::bigint = o.run
+    )
+), deferred AS MATERIALIZED ({DEFER}) SELECT run FROM led, (SELECT count(*) FROM deferred) AS d
 """  # noqa: S608  # names are ours
 
 _HAS_SCHEMA: Final = "SELECT to_regclass(quote_ident(current_schema()) || '.procrastinate_jobs') IS NOT NULL"
@@ -72,23 +79,6 @@ _LIBPQ: Final = frozenset(
         *("connect_timeout", "target_session_attrs", "service", "host", "port", "user", "dbname", "krbsrvname"),
     }
 )
-
-
-class Job(NamedTuple):
-    """What leads a worker to a run; ``lock``: no two jobs of one tenant are taken at once."""
-
-    plan_id: int
-    ordinal: int
-    run: int
-    lock: str
-
-
-async def defer(connection: Connection, jobs: Iterable[Job]) -> None:
-    """Make jobs; they exist when the transaction is through."""
-    made = list(jobs)
-    if made:
-        args = [json.dumps({"plan_id": job.plan_id, "ordinal": job.ordinal, "run": job.run}) for job in made]
-        await connection.execute(_DEFER, [job.lock for job in made], args)
 
 
 async def prepare_jobs(connection: Connection, place: str) -> None:

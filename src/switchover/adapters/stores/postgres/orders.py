@@ -17,21 +17,31 @@ from switchover.domain.task import PlanId, TaskAggregate, TaskKey
 from switchover.spi import Entry
 
 _LOAD: Final = "SELECT plan_id, ordinal, generation, stage, restoring, run FROM stage_order"
-_BEGIN: Final = """
-INSERT INTO stage_order (plan_id, ordinal, run, generation, stage, restoring, worker)
-SELECT v.p, v.o, nextval('stage_order_run'), v.g, v.s, v.r, $6
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bool[]) AS v (p, o, g, s, r)
-ON CONFLICT (plan_id, ordinal) DO UPDATE SET run = excluded.run, generation = excluded.generation,
-    stage = excluded.stage, restoring = excluded.restoring, worker = excluded.worker, ended = FALSE, failure = NULL
-RETURNING plan_id, ordinal, run
-"""
+_BEGIN: Final = f"""
+WITH begun AS (
+    INSERT INTO stage_order (plan_id, ordinal, run, generation, stage, restoring, worker)
+    SELECT v.p, v.o, nextval('stage_order_run'), v.g, v.s, v.r, $6
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bool[]) AS v (p, o, g, s, r)
+    ON CONFLICT (plan_id, ordinal) DO UPDATE SET run = excluded.run, generation = excluded.generation,
+        stage = excluded.stage, restoring = excluded.restoring, worker = excluded.worker, ended = FALSE, failure = NULL
+    RETURNING plan_id, ordinal, run, worker
+), led AS (
+    SELECT b.plan_id, b.ordinal, b.run, v.tenant_id
+    FROM begun AS b JOIN unnest($1::bigint[], $2::bigint[], $7::text[]) AS v (plan_id, ordinal, tenant_id)
+        USING (plan_id, ordinal) WHERE b.worker IS NULL
+), deferred AS MATERIALIZED ({jobs.DEFER})
+SELECT plan_id, ordinal, run FROM begun, (SELECT count(*) FROM deferred) AS d
+"""  # noqa: S608  # names are ours
 _GO_ON: Final = """
-UPDATE stage_order AS t SET stage = v.s, restoring = v.r, ended = FALSE, failure = NULL
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bool[]) AS v (p, o, s, r)
-WHERE t.plan_id = v.p AND t.ordinal = v.o
+WITH gone_on AS (
+    UPDATE stage_order AS t SET stage = v.s, restoring = v.r, ended = FALSE, failure = NULL
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bool[]) AS v (p, o, s, r)
+    WHERE t.plan_id = v.p AND t.ordinal = v.o
+), ended AS (
+    DELETE FROM stage_order WHERE (plan_id, ordinal) IN (SELECT * FROM unnest($5::bigint[], $6::bigint[]))
+) SELECT pg_notify('switchover_orders_' || 'stage_order'::regclass::oid, t) FROM unnest($7::text[]) AS t
 """
-_END: Final = "DELETE FROM stage_order WHERE (plan_id, ordinal) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))"
-_TELL: Final = "SELECT pg_notify('switchover_orders_' || 'stage_order'::regclass::oid, t) FROM unnest($1::text[]) AS t"
+"""What the commit does to orders that stand, and the word about it: one way to the server and back."""
 
 _WORDS_OF_A_MESSAGE: Final = 90
 """A notification has at most 8,000 bytes, and a word of ours at most 80."""
@@ -113,23 +123,17 @@ class OrderKeeper:
             if changes.replaced:
                 await connection.execute(jobs.FREE, *_keys(changes.replaced))
             await self._begin(connection, changes.begun)
-        if changes.gone_on:
+        if changes.gone_on or changes.ended or changes.replaced:
             orders = [known.order for known in changes.gone_on]
-            stages = [order.stage_index for order in orders]
-            await connection.execute(_GO_ON, *_keys(changes.gone_on), stages, [order.restoring for order in orders])
+            stages = [order.stage_index for order in orders], [order.restoring for order in orders]
+            keys, ended = _keys(changes.gone_on), _keys(changes.ended)
+            await connection.execute(_GO_ON, *keys, *stages, *ended, changes.messages())
             self._next.update((known.order.key, known) for known in changes.gone_on)
-        if changes.ended:
-            await connection.execute(_END, *_keys(changes.ended))
             self._next.update((known.order.key, None) for known in changes.ended)
-        words = changes.words()
-        if words:
-            texts = [" ".join(words[i : i + _WORDS_OF_A_MESSAGE]) for i in range(0, len(words), _WORDS_OF_A_MESSAGE)]
-            await connection.execute(_TELL, texts)
 
     async def _begin(self, connection: Connection, begun: Sequence[tuple[StageOrder, str]]) -> None:
         if not begun:
             return
-        orders = {order.key: (order, lock) for order, lock in begun}
         columns = [
             [order.key.plan_id for order, _ in begun],
             [order.key.ordinal for order, _ in begun],
@@ -138,13 +142,11 @@ class OrderKeeper:
             [order.restoring for order, _ in begun],
         ]
         here = self.alone
-        made: list[jobs.Job] = []
-        for plan_id, ordinal, run in await connection.fetch(_BEGIN, *columns, 0 if here else None):
-            order, lock = orders[TaskKey(plan_id, ordinal)]
-            self._next[order.key] = Known(order, run, here)
-            made.append(jobs.Job(plan_id, ordinal, run, lock))
-        if not here:
-            await jobs.defer(connection, sorted(made, key=lambda job: job.run))
+        locks = [lock for _, lock in begun]
+        orders = {order.key: order for order, _ in begun}
+        for plan_id, ordinal, run in await connection.fetch(_BEGIN, *columns, 0 if here else None, locks):
+            key = TaskKey(plan_id, ordinal)
+            self._next[key] = Known(orders[key], run, here)
 
 
 class _Changes:
@@ -169,10 +171,11 @@ class _Changes:
         elif known.order != order:
             self.gone_on.append(known._replace(order=order))
 
-    def words(self) -> list[str]:
+    def messages(self) -> list[str]:
         """What workers are told."""
-        over = [word_of(known.run, None) for known in (*self.ended, *self.replaced) if not known.here]
-        return over + [word_of(known.run, known.order) for known in self.gone_on if not known.here]
+        words = [word_of(known.run, None) for known in (*self.ended, *self.replaced) if not known.here]
+        words += [word_of(known.run, known.order) for known in self.gone_on if not known.here]
+        return [" ".join(words[i : i + _WORDS_OF_A_MESSAGE]) for i in range(0, len(words), _WORDS_OF_A_MESSAGE)]
 
 
 def word_of(run: int, order: StageOrder | None) -> str:
