@@ -23,7 +23,7 @@ from switchover.domain.policies import HealthCheckPolicy
 from switchover.domain.stage import TaskRuntimeContext
 from switchover.domain.task import NetworkEndpointSnapshot
 from switchover.domain.wire import ENDPOINT_NAMES, endpoint_from_dict
-from switchover.errors import ErrorCode, ErrorType, HealthCheckError, StageError, StepError
+from switchover.errors import ErrorCode, ErrorType, HealthCheckError, StageError, StepError, text_of
 from switchover.redaction import without_credentials
 from switchover.spi import StepServices
 from switchover.stages.failures import again, explained, place
@@ -267,7 +267,7 @@ async def _ask(url: str, plan: _Round, services: StepServices) -> _Failure | Non
         return _Failure(url, error.message, error.error_type)
     except Exception as error:  # noqa: BLE001  # whatever a client raises is a failed round, and is named at the end
         kind = ErrorType.NETWORK_ERROR if isinstance(error, OSError) else ErrorType.BUSINESS_ERROR
-        return _Failure(url, f"failed with {type(error).__name__}: {str(error)[:_LONGEST_SHOWN]}", kind)
+        return _Failure(url, f"failed with {text_of(error)[:_LONGEST_SHOWN]}", kind)
     return None if wrong is None else _failure(url, wrong, None)
 
 

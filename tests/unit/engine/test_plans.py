@@ -530,3 +530,36 @@ async def test_a_request_is_judged_by_what_the_plan_is_when_its_tasks_have_been_
         _refused(result)
         assert result.final_status is PlanStatus.PARTIAL_FAILED
         assert await rig.statuses() == ["CANCELLED", "COMPLETED"]
+
+
+@pytest.mark.parametrize("by", ["tenant", "plan"])
+async def test_in_a_cancelled_plan_nothing_is_retried_and_what_failed_can_be_rolled_back(by: str) -> None:
+    """The plan's table has no edge from CANCELLED to RUNNING, so the request on its task is refused."""
+    async with open_rig("A", "B") as rig:
+        rig.script.fail("t1", "B")
+        rig.script.block("t2", "A")
+        await rig.create("t1", "t2")
+        await rig.reaches("t1", TaskStatus.FAILED)
+        await rig.entered("t2", "A")
+        await rig.do_plan("cancel")
+        rig.script.release("t2", "A")
+        assert await rig.settles() is PlanStatus.CANCELLED
+        before = len(await rig.events())
+        _refused(await (rig.ask("retry", "t1") if by == "tenant" else rig.ask_plan("retry")))
+        assert len(await rig.events()) == before
+        assert (await rig.tenant("t1")).owner is None
+        await rig.do("rollback", "t1")
+        await rig.settles()
+        assert await rig.statuses() == ["ROLLED_BACK", "CANCELLED"]
+
+
+async def test_a_pause_of_a_plan_whose_last_task_settles_first_is_no_pause() -> None:
+    async with open_rig("A") as rig:
+        rig.script.block("t1", "A")
+        await rig.create("t1")
+        await rig.entered("t1", "A")
+        await rig.do_plan("pause")
+        rig.script.release("t1", "A")
+        assert await rig.settles() is PlanStatus.COMPLETED
+        assert await rig.plan_story() == ["PlanStarted", "PlanProgress", "PlanCompleted"]
+        assert (await rig.plan()).pending_operation is None

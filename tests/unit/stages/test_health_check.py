@@ -54,6 +54,15 @@ async def test_a_right_answer_passes_at_once(bench: Bench) -> None:
     assert bench.clock.monotonic() == 0
 
 
+class Unshowable(Exception):  # noqa: N818  # it is nothing but an exception
+    """A client of one's own may raise what cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+    __repr__ = __str__
+
+
 async def slow(url: str) -> Mapping[str, object]:
     raise TimeoutError
 
@@ -67,6 +76,7 @@ async def slow(url: str) -> Mapping[str, object]:
         {"version": [42]},
         {"version": {"42": 42}},
         RuntimeError("boom"),
+        Unshowable(),
         OSError("refused"),
         TargetError("answered 500"),
         slow,
