@@ -125,10 +125,12 @@ def take_beside(folder: Path) -> Snapshot:
 
     A commit whose writer died before it had told the others of it is none for them: their next one takes its place.
     """
+    url = f"{(folder / 'switchover.db').as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(f"{(folder / 'switchover.db').as_uri()}?mode=ro", uri=True)) as connection:
+        # Whoever stands still gives no lock back, so there is nothing to wait for.
+        with closing(sqlite3.connect(url, uri=True, timeout=0)) as connection:
             return _read(connection)
-    except sqlite3.OperationalError:  # it stands still while it opens the database
+    except sqlite3.OperationalError:  # it stands still while it opens or closes the database
         return take(folder)
 
 
