@@ -59,7 +59,8 @@ def test_one_signs_in_at_the_provider_and_is_back_on_the_page_that_was_wanted(br
         expect(page).to_have_title("Provider")
         page.get_by_role("link", name="Continue as alice").click()
         expect(page).to_have_url(f"{served.url}/plans/100")
-        expect(page.locator("header")).to_contain_text("alice (248289761001 at")
+        expect(page.locator("header")).to_contain_text("alice (operator)")
+        expect(page.get_by_title(f"alice (248289761001 at {served.provider.issuer})")).to_be_visible()
         expect(page.locator("tr[data-row]")).to_have_count(1)
         names = {cookie.get("name"): cookie for cookie in window.cookies()}
         assert set(names) == {"switchover_session"}
