@@ -116,6 +116,18 @@ def test_the_timeline_shows_when_which_tenant_ran_which_stage(served: Served, pa
     )
 
 
+def test_pruned_events_are_told_of_on_every_page_that_shows_events(served: Served, page: Page) -> None:
+    served.create("acme")
+    served.do(lambda executor: executor.wait_for_plan(100))
+    assert served.do(lambda executor: executor.facade.prune_plan(100)).success
+    for path in ("plans/100/events", "plans/100/timeline", "tasks/100-1"):
+        page.goto(f"{served.url}/{path}")
+        expect(page.get_by_text("Older events were pruned")).to_be_visible()
+    page.goto(f"{served.url}/plans/100/events")
+    expect(page.locator("#events li")).to_have_count(1)
+    expect(page.get_by_text("Earlier events")).to_have_count(0)
+
+
 def test_new_events_come_by_themselves_each_once_and_in_order(served: Served, page: Page) -> None:
     _in_the_middle(served)
     page.goto(f"{served.url}/plans/100/events")

@@ -14,7 +14,7 @@ from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.task import PlanId, TaskAggregate, TaskKey, TaskStatus, TenantId
 from switchover.dto.details import plan_from_dict, task_from_dict
-from switchover.errors import ServerError
+from switchover.errors import ErrorCode, ServerError
 from switchover.spi import Hold, KnownCreation, StopLine
 
 MOST = 1_000
@@ -85,10 +85,15 @@ class RemoteRecords:
         return await self._facade.query_line()
 
     async def load_task_events(self, key: TaskKey, after: int, limit: int) -> Sequence[Event]:
-        """Events of a task with a sequence id above ``after``, in order."""
-        found = await self._connection.get(
-            path_of("tasks", key.task_id, "events"), {"since": after, "limit": min(limit, MOST)}
-        )
+        """Events of a task with a sequence id above ``after``, in order, as far as they are kept."""
+        path = path_of("tasks", key.task_id, "events")
+        try:
+            found = await self._connection.get(path, {"since": after, "limit": min(limit, MOST)})
+        except ServerError as error:
+            if error.code is not ErrorCode.EVENTS_PRUNED:
+                raise
+            kept_since = int(str(error.document["keptSince"]))
+            found = await self._connection.get(path, {"since": kept_since, "limit": min(limit, MOST)})
         return [Event.from_dict(item) for item in found["items"]]
 
     async def find_idempotency(self, idempotency_key: str) -> KnownCreation | None:

@@ -53,6 +53,36 @@ def test_an_export_holds_no_password(call: Call, files: Files) -> None:
     assert "redis://10.0.0.1/0" in text
 
 
+# --- prune ---------------------------------------------------------------------------------------------------------
+
+
+def test_pruned_events_are_gone_and_every_verb_that_reads_them_says_so(ran: Call) -> None:
+    last = ran("get", "plan", "100", "-o", "json").json()
+    whole = len(ran("events").lines())
+    foreseen = ran("prune", "--older-than", "0", "--forecast", "-o", "json").json()
+    assert foreseen == {"events": whole - 1, "plans": [{"planId": 100, "events": whole - 1}]}
+    assert len(ran("events").lines()) == whole, "a forecast changes nothing"
+    assert f"{whole - 1} events are forgotten" in ran("prune", "--plan", "100", "--reason", "CHG-1").output
+    assert ran("prune", "--older-than", "0").output == "0 events of 0 plans are forgotten\n"
+    for words in (("events",), ("events", "--plan", "100")):
+        refused = ran(*words, code=30)
+        assert "older events were pruned" in refused.errors
+        assert f"--since {whole - 1}" in refused.errors
+        assert [event["position"] for event in ran(*words, "--since", str(whole - 1)).lines()] == [whole]
+    of_task = ran("events", "--task", "100-1")
+    assert of_task.output == ""
+    assert "of task 100-1 are no longer kept" in of_task.errors
+    assert ran("get", "plan", "100", "-o", "json").json() == last
+    assert [event["position"] for event in ran("export", "100").json()["events"]] == [whole]
+    assert [entry["reason"] for entry in ran("audit", "--verb", "prune", "-o", "json").json()] == ["CHG-1"]
+
+
+@pytest.mark.parametrize("words", [(), ("--plan", "1", "--older-than", "1h"), ("--older-than", "x")])
+def test_prune_needs_to_know_what(call: Call, words: tuple[str, ...]) -> None:
+    assert "--older-than" in call("prune", *words, code=2).errors
+    call("prune", "--plan", "100", "--forecast", code=2)
+
+
 # --- doctor --------------------------------------------------------------------------------------------------------
 
 

@@ -174,10 +174,14 @@ async def _task_events(
 ) -> "AsyncIterator[NumberedEvent]":
     from switchover.spi import NumberedEvent
 
+    newest = (await executor.store.load_tasks([key]))[0].task.sequence_id
     after = 0
     while True:
         seen = executor.version
         page = await executor.store.load_task_events(key, after, _PAGE)
+        pruned = (page[0].sequence_id if page else newest + 1) - after - 1
+        if not after and pruned > 0:
+            say(f"older events were pruned: the first {pruned:,} of task {key.task_id} are no longer kept")
         for event in page:
             after = event.sequence_id
             if event.position > since:
