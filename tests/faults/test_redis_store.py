@@ -142,6 +142,8 @@ async def test_a_server_that_became_unfit_is_not_driven(stand: Stand) -> None:
     await stand.back_door.config_set("appendonly", "no")
     with pytest.raises(StoreUnusableError, match="append-only file"):
         await store.acquire_driver("test")
+    (problem,) = await store.check()
+    assert "append-only file" in problem
     await store.aclose()
 
 

@@ -45,6 +45,15 @@ async def examine(server: Server) -> None:
         raise StoreUnusableError(message)
 
 
+async def unfit(server: Server) -> list[str]:
+    """Why the server does not keep what it acknowledges, if so: it may have been set up anew since it was opened."""
+    try:
+        await examine(server)
+    except StoreUnusableError as error:
+        return [str(error)]
+    return []
+
+
 async def describe(server: Server) -> str:
     """Version, durability and memory, for people."""
     facts = await server.info("asking for the version", "server", "persistence", "memory")

@@ -13,7 +13,7 @@ from switchover.adapters.stores.redis.access import RedisAccessStore
 from switchover.adapters.stores.redis.address import read_address
 from switchover.adapters.stores.redis.checks import problems
 from switchover.adapters.stores.redis.driving import Driving, lease_is_over
-from switchover.adapters.stores.redis.fitness import describe, examine
+from switchover.adapters.stores.redis.fitness import describe, examine, unfit
 from switchover.adapters.stores.redis.lease import LEASE_SECONDS, Renewal
 from switchover.adapters.stores.redis.listener import Listener
 from switchover.adapters.stores.redis.reader import Reader, encode_request
@@ -230,7 +230,8 @@ class RedisExecutionStore(ExecutionStore):
         return await self._read(lambda reader: reader.change_token())
 
     async def check(self) -> Sequence[str]:
-        return await self._read(lambda reader: problems(self._opened().server, reader))
+        server = self._opened().server
+        return [*await unfit(server), *await self._read(lambda reader: problems(server, reader))]
 
     # Hearing
 
