@@ -167,6 +167,14 @@ ROWS: Sequence[Row] = (
         50,
     ),
     Row(
+        "an event to 1,000 readers over HTTP, the slowest in a hundred",
+        "readers",
+        _figure("switchover readers", "event_seconds", 1 / 1000),
+        "ms",
+        False,
+        50,
+    ),
+    Row(
         "at one worker, against Procrastinate alone",
         "distributed",
         _accepted_and_run("switchover at one worker", "procrastinate"),

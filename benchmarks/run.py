@@ -46,6 +46,7 @@ from benchmarks.workloads import (
     HTTP,
     HUNDRED_THOUSAND,
     POLLS,
+    READ,
     SIZES,
     SLOTS,
     SUBSCRIBED,
@@ -145,6 +146,11 @@ def sections(*, quick: bool, port: int) -> Iterable[Section]:
         1 if quick else 3,
         (Run("switchover subscribers", SUBSCRIBED.smaller(8) if quick else SUBSCRIBED, _subscribers),),
     )
+    yield Section(
+        "readers",
+        1 if quick else 3,
+        (Run("switchover readers", READ.smaller(8) if quick else READ, _readers),),
+    )
     yield Section("sizes", 1 if quick else 2, tuple(run for size in SIZES for run in _of_size(fit(size), size.tasks)))
     yield Section("restart", 1 if quick else 3, (Run("switchover restarted", hundred, switchover.run_killed),))
 
@@ -189,6 +195,10 @@ def _with_gaps(workload: Workload) -> Figures:
 
 def _subscribers(workload: Workload) -> Figures:
     return Switchover().run(workload, do="subscribers")
+
+
+def _readers(workload: Workload) -> Figures:
+    return Switchover().run(workload, do="readers")
 
 
 def _alone(workload: Workload) -> Figures:

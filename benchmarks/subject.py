@@ -6,7 +6,8 @@ The program that is measured: one workload on Switchover, in a process of its ow
 ``do``: ``create`` records the plan and runs nothing; ``run`` drives what is in the database until it is settled;
 ``whole`` is both in one process; ``alone`` is ``whole`` with one task at a time, and times the gap between two stages;
 ``waiting`` is ``run`` up to the moment when every task waits for its next poll; ``subscribers`` is ``whole`` with a
-thousand subscribers, and times how long events take to reach them; ``gaps`` in the order times the way from stage to
+thousand subscribers, and times how long events take to reach them; ``readers`` is that behind a server, with readers on
+sockets, in another process; ``gaps`` in the order times the way from stage to
 stage for all tasks of ``whole``. Prints one line: ``RESULT`` and JSON.
 """
 
@@ -228,6 +229,8 @@ async def measure(order: dict[str, Any]) -> dict[str, Any]:
         grace_seconds=0.0,
     ) as executor:
         plan_id = order.get("plan_id")
+        if order["do"] == "readers":
+            return await delays_over_sockets(executor, order, workload)
         if plan_id is None:
             plan_id, result["create_seconds"] = await create(executor, order, workload)
             result["plan_id"] = plan_id
@@ -305,6 +308,32 @@ async def delays_of_events(executor: Executor, plan_id: int, tasks: int) -> list
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
     return delays
+
+
+async def delays_over_sockets(executor: Executor, order: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """What ``benchmarks.readers`` saw of a server in this process; nothing runs before everybody is there."""
+    # The others measure memory, and have no server.
+    from switchover.interfaces.rest.app import create_app  # noqa: PLC0415  # see above
+    from switchover.interfaces.rest.permissions import OpenAccess  # noqa: PLC0415  # see above
+    from switchover.interfaces.rest.serving import allow_many_connections, listen, serve  # noqa: PLC0415  # see above
+
+    allow_many_connections()
+    await executor.facade.stop_line("until everybody is there")
+    plan_id, _ = await create(executor, order, workload)
+    made, started, stopping = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    server = asyncio.ensure_future(serve(create_app(executor, OpenAccess()), made, stopping, started=started.set))
+    await started.wait()
+    arguments = ("-m", "benchmarks.readers", str(made.getsockname()[1]), str(plan_id), str(SUBSCRIBERS))
+    readers = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    assert readers.stdout is not None
+    await readers.stdout.readuntil(b"READY\n")
+    await executor.facade.start_line()
+    said = await readers.stdout.read()
+    await readers.wait()
+    stopping.set()
+    await server
+    result: dict[str, Any] = json.loads(said.removeprefix(b"RESULT "))
+    return result
 
 
 async def announce_half(executor: Executor, plan_id: int, tasks: int) -> None:

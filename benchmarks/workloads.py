@@ -46,4 +46,5 @@ POLLS = Workload(name="tasks between two polls", tasks=20_000, stages=1, steps=1
 FEW_POLLS = replace(POLLS, name="few tasks between two polls", tasks=2_000, running=2_000)
 SUBSCRIBED = Workload(name="1,000 subscribers", tasks=40, steps=1, running=2, step_seconds=0.1)
 AT_WORKERS = Workload(name="stages of 100 ms at workers", tasks=400, steps=1, step_seconds=0.1)
+READ = replace(SUBSCRIBED, name="1,000 readers over HTTP")
 HTTP = Workload(name="real HTTP steps", tasks=2_000)
