@@ -197,7 +197,7 @@ REDIS: Sequence[Row] = (
     Row("clusterdown", "the server's cluster is down", _UNAVAILABLE, "cluster is down"),
     Row("maxclients", "the server has as many clients as it takes", _UNAVAILABLE, "max number of clients"),
     _refusal("moved", "the key belongs to another node of a cluster", "MOVED 3999"),
-    _refusal("noauth", "the server has a password now", "authenticate"),
+    _refusal("noauth", "the server has a password now", "Authentication required"),
     _refusal("noperm", "the user may not use the commands", "no permissions to run"),
     _refusal("wrongtype", "the key holds something of another type", "WRONGTYPE"),
     _refusal("no number", "a generation that is no number", "which is no number", retryable=False),

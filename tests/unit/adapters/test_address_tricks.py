@@ -302,6 +302,28 @@ async def test_no_redirect_of_redis_is_followed(place: Place, kind: str) -> None
     assert place.trap.connections == 0
 
 
+async def test_no_redis_is_asked_to_say_when_it_moves_and_whoever_says_so_is_not_followed(place: Place) -> None:
+    """Over RESP3 a server may push where the client is to go on; redis-py obeys by itself."""
+    moving = f">4\r\n$6\r\nMOVING\r\n:1\r\n:1\r\n$15\r\n{FORBIDDEN}:{place.port}\r\n"
+    place.allowed.answer = f"{moving}*2\r\n$-1\r\n$-1\r\n".encode()
+    for _ in range(3):
+        error = await place.knock("redis", ALLOWED, "/0")
+        assert error is not None
+    assert "MAINT_NOTIFICATIONS" not in place.allowed.text
+    assert "HELLO" not in place.allowed.text
+    assert place.trap.connections == 0
+    refused = await place.knock("redis", ALLOWED, "/0?protocol=3")
+    assert refused is not None
+    assert refused.code is ErrorCode.INVALID_FIELD
+
+
+@pytest.mark.parametrize("answer", [":1\r\n", "*1\r\n$-1\r\n", "*2\r\n:1\r\n:2\r\n", "*2\r\n$-1\r\n*0\r\n"])
+async def test_an_answer_that_no_redis_gives_is_an_error(place: Place, answer: str) -> None:
+    place.allowed.answer = answer.encode()
+    error = await place.knock("redis", ALLOWED, "/0")
+    assert isinstance(error, TargetError)
+
+
 # --- what surrounds the program ---------------------------------------------------------------------------------------
 
 

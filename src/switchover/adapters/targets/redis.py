@@ -65,7 +65,7 @@ _PLAIN_REMOVE = (
 
 _OPTIONS = frozenset(
     {
-        *("db", "username", "password", "protocol", "client_name", "health_check_interval", "max_connections"),
+        *("db", "username", "password", "client_name", "health_check_interval", "max_connections"),
         *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "timeout"),
         *("ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"),
         *("ssl_keyfile", "ssl_min_version"),
@@ -182,6 +182,8 @@ class RedisTargets:
             raise StageError(msg, code=ErrorCode.INVALID_FIELD)
         tls = options.pop("connection_class", None) is SSLConnection
         defaults: dict[str, Any] = {
+            # RESP2: over RESP3 a server may tell the client to go on with another one (MOVING).
+            "protocol": 2,
             "max_connections": CONNECTION_LIMIT,
             "timeout": QUEUE_SECONDS,
             "socket_connect_timeout": self._timeout_seconds,
@@ -214,12 +216,12 @@ class RedisTarget:
     async def read(self, key: str, field: str | None) -> HeldValue:
         """Value and generation, read in one instant."""
         what = self._what(key, field)
+        found: object
         if field is not None:
             found = await self._run(what, self._client.hmget(key, [field, field + GENERATION_SUFFIX]))
         else:
-            answer = await self._run(what, self._plain_read([key, key + GENERATION_SUFFIX], []))
-            found = cast("list[bytes | None]", answer)
-        value, generation = found
+            found = await self._run(what, self._plain_read([key, key + GENERATION_SUFFIX], []))
+        value, generation = _value_and_generation(found, what)
         if generation is None:
             return HeldValue(value=value, generation=0)
         if not generation.isdigit() or len(generation) > _MOST_DIGITS:
@@ -278,6 +280,14 @@ class RedisTarget:
             return await work
         except (RedisError, OSError) as error:
             raise _mapped(what, error) from error
+
+
+def _value_and_generation(found: object, what: str) -> tuple[bytes | None, bytes | None]:
+    match found:
+        case [bytes() | None as value, bytes() | None as generation]:
+            return value, generation
+        case _:
+            raise TargetError(f"{what}: answered what is neither a value nor a generation")
 
 
 def _mapped(what: str, error: Exception) -> TargetError:
