@@ -22,9 +22,9 @@ class Listener:
     connection that is dead, and does not know it yet, are lost.
     """
 
-    def __init__(self, server: Server) -> None:
-        self.words = Words()
+    def __init__(self, server: Server, words: Words) -> None:
         self.hears = False
+        self._words = words
         self._server = server
         self._listening: asyncio.Task[None] | None = None
 
@@ -63,9 +63,9 @@ class Listener:
                     await channel.ping()
                 elif message["type"] == "subscribe":
                     self.hears = True
-                    self.words.wake_all()  # whatever was missed meanwhile
+                    self._words.wake_all()  # whatever was missed meanwhile
                 elif message["type"] == "message":
                     with suppress(ValueError):  # what a newer program has to say
-                        self.words.wake(Topic(message["data"].decode()))
+                        self._words.wake(Topic(message["data"].decode()))
         finally:
             await channel.aclose()

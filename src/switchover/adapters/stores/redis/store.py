@@ -20,6 +20,7 @@ from switchover.adapters.stores.redis.reader import Reader, encode_request
 from switchover.adapters.stores.redis.refusals import UNREADABLE, damaged
 from switchover.adapters.stores.redis.server import Server
 from switchover.adapters.stores.redis.stage_lists import StageLists
+from switchover.adapters.stores.words import Words
 from switchover.domain.events import Event
 from switchover.domain.plan import PlanAggregate
 from switchover.domain.stage import PreImage
@@ -78,6 +79,7 @@ class RedisExecutionStore(ExecutionStore):
         self._command_seconds = command_seconds
         self._now = now or (lambda: datetime.now(UTC))
         self._open: _Opened | None = None
+        self._words = Words()
         self._driving: Driving | None = None
         self._access = RedisAccessStore(lambda: self._opened().server)
 
@@ -91,7 +93,7 @@ class RedisExecutionStore(ExecutionStore):
             await server.aclose()
             raise
         stage_lists = StageLists(server)
-        self._open = _Opened(server, Reader(server, stage_lists), stage_lists, Listener(server))
+        self._open = _Opened(server, Reader(server, stage_lists), stage_lists, Listener(server, self._words))
         self._open.listener.begin()
 
     async def aclose(self) -> None:
@@ -242,11 +244,11 @@ class RedisExecutionStore(ExecutionStore):
 
     def heard(self, topic: Topic) -> int:
         """As the SPI says."""
-        return self._opened().listener.words.heard(topic)
+        return self._words.heard(topic)
 
     async def hear(self, topic: Topic, seen: int) -> None:
         """As the SPI says."""
-        await self._opened().listener.words.hear(topic, seen)
+        await self._words.hear(topic, seen)
 
     # Inside
 

@@ -34,7 +34,6 @@ async def pair(redis_store_server: str) -> AsyncIterator[Pair]:
     yield here, there
     await here.aclose()
     await there.aclose()
-    assert not there.hears
 
 
 async def test_a_commit_is_heard_of(pair: Pair) -> None:
@@ -70,3 +69,9 @@ async def test_a_lost_connection_is_made_anew_and_everybody_looks(pair: Pair, re
         seen = there.heard(Topic.REQUESTS)
         await here.put_request("pause", b"{}")
         await there.hear(Topic.REQUESTS, seen)
+
+
+async def test_a_store_that_is_closed_hears_nothing_and_may_still_be_asked(pair: Pair) -> None:
+    _, there = pair
+    await there.aclose()
+    assert (there.hears, there.heard(Topic.COMMITS) >= 1) == (False, True)
