@@ -438,8 +438,9 @@ class ExecutionStoreContract(ABC):
             assert await driven.store.find_idempotency("kéy") == KnownCreation(PlanId(1), "d1", findings)
             assert await driven.store.find_idempotency("key") is None
             second = sample_plan(2, ["bolt"], after_arrival=1).new_plan(idempotency_key="kéy", content_digest="d2")
-            with pytest.raises(StoreConflictError):
+            with pytest.raises(StoreConflictError) as refused:
                 await driven.commit(Entry(new_plan=second))
+            assert "kéy" not in str(refused.value), "a key is nobody's business but its owner's"
             assert await driven.store.find_idempotency("kéy") == KnownCreation(PlanId(1), "d1", findings)
             assert await driven.store.load_plan(PlanId(2)) is None
 

@@ -131,7 +131,7 @@ class BatchWriter:
             key = storable_text(new.idempotency_key)
             values = (key, plan_id, new.content_digest, new.findings)
             if not changed(await connection.execute(statement, *values)):
-                message = f"the idempotency key {new.idempotency_key!r} was used before; read the plan that it created"
+                message = "the idempotency key was used before; read the plan that it created"
                 raise StoreConflictError(message)
         last_arrival = 0
         chunk: list[NewTask] = []

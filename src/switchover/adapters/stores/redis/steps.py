@@ -19,7 +19,7 @@ NUMBER: Final = b"number"
 _CONFLICTS: Final = {
     b"version": "{about} is not in the store",
     b"plan exists": "plan {said} exists already; take another id",
-    b"key exists": "the idempotency key {about!r} was used before; read the plan that it created",
+    b"key exists": "the idempotency key was used before; read the plan that it created",
     b"task exists": "task {key} is in its plan twice",
     b"missing plan": "plan {said} is not in the store",
     b"missing task": "task {key} is not in the store",
