@@ -162,6 +162,18 @@ async def test_jobs_that_are_missing_are_made_and_jobs_of_dead_workers_are_free_
         await store.aclose()
 
 
+async def test_any_number_of_processes_may_come_first_at_once(postgres_url: str) -> None:
+    async def come() -> None:
+        store = PostgresExecutionStore(postgres_url)
+        await store.open()
+        try:
+            await store.dispatch.prepare()
+        finally:
+            await store.aclose()
+
+    await asyncio.gather(*(come() for _ in range(8)))
+
+
 async def test_the_functions_of_procrastinate_are_the_ones_that_are_called(postgres_url: str) -> None:
     """When this fails after an upgrade, look at ``jobs.py``."""
     store = PostgresExecutionStore(postgres_url)

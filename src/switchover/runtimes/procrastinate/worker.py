@@ -82,13 +82,9 @@ class Worker:
         self.stopping = True
         self.on_finish()
         waiting = [run for run in self._runs.values() if run.waits]
-        for run in waiting:
-            run.leaving = True
         if waiting:
-            with suppress(StorageError):
-                await self._book.give_back(self.number, [run.given for run in waiting])
-            for run in waiting:
-                run.hand_back()
+            with suppress(StorageError):  # then it is seen to be adrift when this worker has left
+                await self.give_back(waiting)
         if self._runs:
             tasks = [run.task for run in self._runs.values() if run.task is not None]
             await asyncio.wait(tasks, timeout=seconds)
@@ -170,6 +166,14 @@ class Worker:
     async def keep(self, run: "Run", change: KeepPreImage) -> bool:
         """Keep what a target held; whether that was allowed."""
         return await self._keeps.put((run.given, change))
+
+    async def give_back(self, runs: Sequence["Run"]) -> None:
+        """Let runs go that stand between two stages: what is told to them from now on is for somebody else."""
+        for run in runs:
+            run.leaving = True
+        await self._book.give_back(self.number, [run.given for run in runs])
+        for run in runs:
+            run.hand_back()
 
     async def mine(self, number: int) -> GivenOrder | None:
         """A run as it stands, if it is still this worker's."""
@@ -263,21 +267,19 @@ class Run:
         self.handed_back = False
         self.leaving = False
         self.dropped = False
+        self.waits = False
+        """Between two stages: for what the driver decides. What was said about the last one is taken down."""
         self._worker = worker
         self._next: asyncio.Future[StageOrder | None] | None = None
 
-    @property
-    def waits(self) -> bool:
-        """Between two stages: for what the driver decides."""
-        return self._next is not None and not self._next.done()
-
     async def ended(self, order: StageOrder, end: StageEnd) -> StageOrder | None:
         """See ``Desk``."""
+        # The answer may come before anybody has heard that what was said is taken down.
         following = self._next = asyncio.get_running_loop().create_future()
         try:
             if not await self._worker.report(self, end):
                 await self._settle_doubt(order)
-            return None if self.handed_back else self._take(await following)
+            return await self._wait(following)
         finally:
             self._next = None
 
@@ -285,11 +287,25 @@ class Run:
         """The next order of a run whose present stage had ended before it came here; None when it is over."""
         following = self._next = asyncio.get_running_loop().create_future()
         try:
-            return self._take(await following)
+            return await self._wait(following)
         finally:
             self._next = None
 
+    async def _wait(self, following: asyncio.Future[StageOrder | None]) -> StageOrder | None:
+        if self._worker.stopping and not self.handed_back:
+            await self._worker.give_back([self])
+            return None
+        if self.handed_back:
+            return None
+        self.waits = True
+        try:
+            return self._take(await following)
+        finally:
+            self.waits = False
+
     def _take(self, order: StageOrder | None) -> StageOrder | None:
+        if self.handed_back:
+            return None
         if order is not None:
             self.given = self.given._replace(order=order, end=None)
         return order
@@ -311,9 +327,9 @@ class Run:
             self.drop()  # its stage begins again elsewhere, or nobody wants it any more
 
     def hand_back(self) -> None:
-        """Another worker goes on with the next stage."""
+        """Another worker goes on with the next stage, whatever was told in the last moment."""
+        self.handed_back = True
         if self._next is not None and not self._next.done():
-            self.handed_back = True
             self._next.set_result(None)
 
     def drop(self) -> None:

@@ -58,7 +58,12 @@ WITH led AS (
 ), deferred AS MATERIALIZED ({DEFER}) SELECT run FROM led, (SELECT count(*) FROM deferred) AS d
 """  # noqa: S608  # names are ours
 
-_HAS_SCHEMA: Final = "SELECT to_regclass(quote_ident(current_schema()) || '.procrastinate_jobs') IS NOT NULL"
+_HAS_SCHEMA: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM pg_class WHERE relname = 'procrastinate_jobs' AND relnamespace = current_schema()::regnamespace
+)
+"""
+"""From the catalogue: ``to_regclass`` may not know yet what was made while this session waited for the lock."""
 
 _FITS: Final = """
 SELECT to_regprocedure('procrastinate_defer_jobs_v1(procrastinate_job_to_defer_v1[])') IS NOT NULL

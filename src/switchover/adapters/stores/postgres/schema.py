@@ -21,7 +21,10 @@ _LOCK: Final = (
 )
 """``SwOw``: one below is the driver's."""
 
-_FIND_MARK: Final = f"SELECT to_regclass(quote_ident(current_schema()) || '.{_MARK}')"
+_FIND_MARK: Final = f"""
+SELECT oid FROM pg_class WHERE relname = '{_MARK}' AND relnamespace = current_schema()::regnamespace
+"""  # noqa: S608  # the name is ours
+"""From the catalogue: ``to_regclass`` may not know yet what was made while this session waited for the lock."""
 
 _FOREIGN: Final = """
 SELECT count(*) FROM pg_class AS c
