@@ -196,12 +196,16 @@ def test_a_watch_whose_server_dies_ends_as_disconnected_and_the_work_goes_on(
         ("token", "revoke", "ci"),
         ("token", "rotate", "ci"),
         ("audit",),
+        ("prune", "--plan", "100"),
+        ("lint", "plan.json"),
     ],
 )
-def test_who_may_come_in_is_asked_of_the_store_itself_and_never_of_another_than_was_named(
+def test_what_a_server_is_asked_is_asked_of_no_other_store_when_it_is_away(
     call: Callable[..., Answer], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('[{"tenantId": "acme", "deployUnitId": 2, "deployUnitVersion": 42}]')
     refused = call(*words, "--server", "http://127.0.0.1:9")
-    assert refused.code == 2, refused
-    assert "leave out --server" in refused.errors
-    assert list(tmp_path.iterdir()) == [], "no store is opened or made"
+    assert refused.code == 30, refused
+    assert "no server answers" in refused.errors
+    assert list(tmp_path.iterdir()) == [plan], "no store is opened or made"
