@@ -18,7 +18,7 @@ WRONG = [
     ("approve", "100"),
     ("reject", "100"),
     ("serve", "--port", "many"),
-    ("worker",),
+    ("worker", "--concurrency", "none"),
     ("nonsense",),
     ("--nonsense",),
     ("run",),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from switchover.interfaces.cli.command import StopTimeout, run_async, verb
+from switchover.interfaces.cli.command import StopTimeout, add_verb, run_async
 from switchover.interfaces.cli.driving import Interrupts
 from switchover.interfaces.cli.exit_codes import ExitCode
 from switchover.interfaces.cli.log_choice import LogChoice, LogFormatOption, LogLevelOption, log_choice
@@ -36,7 +36,7 @@ WORKER_COLUMNS = (
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command("worker", help=worker.__doc__)(verb(worker))
+    add_verb(app, worker)
 
 
 def worker(
