@@ -4,14 +4,19 @@ The engine against a model, under random requests, failures, time, deaths and ou
 ``HYPOTHESIS_PROFILE=thorough make stateful`` looks for longer.
 """
 
+import asyncio
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
+import pytest
 from hypothesis import Phase, settings
 
+from switchover.adapters.stores.postgres import PostgresExecutionStore
 from switchover.adapters.stores.sqlite import SqliteExecutionStore
 from switchover.spi import ExecutionStore
 from tests.stateful.machine import EngineMachine
+from tests.support.postgres import empty, new_schema
 
 STEPS = 30
 
@@ -54,6 +59,35 @@ class SqliteMachine(EngineMachine):
             self.folder.cleanup()
 
 
+class PostgresMachine(EngineMachine):
+    """Every life connects anew, as a new process would; all machines share one schema, which each finds empty."""
+
+    url: ClassVar[str]
+
+    async def open_store(self, before: ExecutionStore | None) -> ExecutionStore:
+        if before is None:
+            await empty(self.url)
+        else:
+            await before.aclose()
+        store = PostgresExecutionStore(self.url)
+        await store.open()
+        return store
+
+
+@pytest.fixture(scope="module")
+def postgres_place(postgres_server: str) -> None:
+    """The schema of the machines, with its tables."""
+
+    async def make() -> str:
+        url = await new_schema(postgres_server)
+        store = PostgresExecutionStore(url)
+        await store.open()
+        await store.aclose()
+        return url
+
+    PostgresMachine.url = asyncio.run(make())
+
+
 TestContinuing = ContinuingMachine.TestCase
 TestContinuing.settings = examples(50)
 
@@ -63,3 +97,7 @@ TestPausing.settings = examples(25)
 TestSqlite = SqliteMachine.TestCase
 # Its threads make each run a little different, so that a shorter example proves nothing: no shrinking.
 TestSqlite.settings = settings(examples(10), phases=(Phase.explicit, Phase.reuse, Phase.generate))
+
+TestPostgres = pytest.mark.usefixtures("postgres_place")(PostgresMachine.TestCase)
+# The server's answers come when they come, as those of threads do.
+TestPostgres.settings = settings(examples(5), phases=(Phase.explicit, Phase.reuse, Phase.generate))

@@ -22,10 +22,10 @@ slot, run or heartbeat left behind.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from switchover import ExecutorSettings
 from switchover.bootstrap import Executor, make_store, open_executor
@@ -50,6 +50,8 @@ from switchover.testing.fakes import FaultyStore
 
 ANY = "*"
 """Every tenant, or every stage."""
+
+_Result = TypeVar("_Result")
 
 _PATIENCE_SECONDS = 5.0
 """How long a fact may take; only a test that fails ever waits for so long."""
@@ -217,6 +219,7 @@ class FragileStore(FaultyStore):
 
     Attributes:
         entries: Every entry that was committed, in order.
+        busy: Calls that have not come back.
         changing: How many of the attempts would have changed more than the audit log.
         cut_off_after: After so many commits no other succeeds.
         after_commit: Called when a commit is durable and nobody has been told; may look at the store.
@@ -226,6 +229,7 @@ class FragileStore(FaultyStore):
         super().__init__(inner=inner)
         self.after = lambda number, batch: self.entries.extend(batch)
         self.entries: list[Entry] = []
+        self.busy = 0
         self.changing = 0
         self.cut_off_after: int | None = None
         self.after_commit: Callable[[], Awaitable[None]] | None = None
@@ -252,10 +256,23 @@ class FragileStore(FaultyStore):
         if self.cut_off_after is not None and self.commits >= self.cut_off_after:
             message = "the power failed"
             raise StoreConflictError(message)
-        result = await super().commit(lease, batch)
+        with self._counted():
+            result = await super().commit(lease, batch)
         if self.after_commit is not None:
             await self.after_commit()
         return result
+
+    async def _pass(self, method: str, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        with self._counted():
+            return await super()._pass(method, work)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
 
 
 # --- the rig ---------------------------------------------------------------------------------------------------------
@@ -455,9 +472,12 @@ class Rig:
     # Waiting for facts
 
     async def quiet(self) -> None:
-        """Everything that can happen without time passing has happened (manual clock and memory store only)."""
+        """Everything that can happen without time passing has happened (manual clock only)."""
         assert self.clock is not None, "only a manual clock knows when nothing is left to run"
         await self.clock.settle()
+        while self.store.busy:
+            await asyncio.sleep(0.0005)  # a thread or a server answers
+            await self.clock.settle()
 
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
         """Wait until a condition on durable state holds."""
@@ -582,7 +602,7 @@ async def open_rig(
 
     Args:
         stages: Names of the stages of every task; A and B when none is given.
-        url: ``memory://``, or SQLite, which needs threads and so cannot tell when it is ``quiet``.
+        url: ``memory://``, or another store, whose threads or server ``quiet`` waits for.
         judged: Check the store and the engine when the block ends without an error.
         observers: Told of every commit.
         settings: Of ``ExecutorSettings``.

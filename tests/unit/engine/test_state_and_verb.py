@@ -16,6 +16,7 @@ from switchover.domain.audit import EVERYTHING
 from switchover.domain.task import Operation, TaskAggregate, TaskStatus
 from switchover.errors import ErrorCode
 from tests.support.harness import Rig, open_rig
+from tests.support.postgres import empty, new_schema
 
 SPECIFIED = """
 | status | pause | resume | cancel | retry | rollback |
@@ -246,41 +247,54 @@ async def _finish(rig: Rig) -> None:
 @pytest.mark.parametrize(("situation", "verb"), list(product(SITUATIONS, Operation)), ids=str)
 async def test_a_verb_does_what_the_table_says(situation: Situation, verb: Operation) -> None:
     async with open_rig("A", "B") as rig:
-        await situation.reach(rig)
-        if situation.pending is not None:
-            await rig.do(situation.pending, "t1")
-        await rig.quiet()
-        task_id = (await rig.task("t1")).task_id
-        assert task_id is not None
-        before, events, changing = await rig.aggregate(task_id), await rig.events(), rig.store.changing
-        assert _seen(before) == (situation.status, situation.pending, situation.held)
+        await _ask_in(rig, situation, verb)
 
-        result = await rig.ask(verb, "t1")
-        await rig.quiet()
 
-        after = await rig.aggregate(task_id)
-        applies = _applies(situation, verb)
-        assert result.success == (applies != "refused"), result.message
-        assert result.target_id == task_id
-        if applies == "changes":
-            assert _seen(after) == _seen(_after(before, verb))
-            assert result.final_status is after.status
-            told = 2 if after.status is not before.status and after.status is TaskStatus.CANCELLED else 0
-            told += verb is Operation.CANCEL and before.status is TaskStatus.FAILED  # it settles: PlanProgress
-            assert len(await rig.events()) == len(events) + told
-        else:
-            assert (after, rig.store.changing) == (before, changing), "nothing is written but the audit log"
-            assert await rig.events() == events
-            assert result.final_status is before.status
-        told_of = (await rig.store.access.list_audit(EVERYTHING, before=None, limit=1))[0].entry
-        assert (told_of.verb, told_of.target, told_of.outcome == "accepted") == (verb, "t1", result.success)
-        if applies == "refused":
-            assert result.failure_info is not None
-            assert result.failure_info.error_code is ErrorCode.ILLEGAL_STATE
-            assert task_id in result.message
-        else:
-            assert result.failure_info is None
-        await _finish(rig)
+@pytest.mark.parametrize("verb", Operation)
+async def test_a_verb_does_so_on_postgresql_too(verb: Operation, postgres_server: str) -> None:
+    url = await new_schema(postgres_server)
+    for situation in SITUATIONS:
+        async with open_rig("A", "B", url=url) as rig:
+            await _ask_in(rig, situation, verb)
+        await empty(url)
+
+
+async def _ask_in(rig: Rig, situation: Situation, verb: Operation) -> None:
+    await situation.reach(rig)
+    if situation.pending is not None:
+        await rig.do(situation.pending, "t1")
+    await rig.quiet()
+    task_id = (await rig.task("t1")).task_id
+    assert task_id is not None
+    before, events, changing = await rig.aggregate(task_id), await rig.events(), rig.store.changing
+    assert _seen(before) == (situation.status, situation.pending, situation.held)
+
+    result = await rig.ask(verb, "t1")
+    await rig.quiet()
+
+    after = await rig.aggregate(task_id)
+    applies = _applies(situation, verb)
+    assert result.success == (applies != "refused"), result.message
+    assert result.target_id == task_id
+    if applies == "changes":
+        assert _seen(after) == _seen(_after(before, verb))
+        assert result.final_status is after.status
+        told = 2 if after.status is not before.status and after.status is TaskStatus.CANCELLED else 0
+        told += verb is Operation.CANCEL and before.status is TaskStatus.FAILED  # it settles: PlanProgress
+        assert len(await rig.events()) == len(events) + told
+    else:
+        assert (after, rig.store.changing) == (before, changing), "nothing is written but the audit log"
+        assert await rig.events() == events
+        assert result.final_status is before.status
+    told_of = (await rig.store.access.list_audit(EVERYTHING, before=None, limit=1))[0].entry
+    assert (told_of.verb, told_of.target, told_of.outcome == "accepted") == (verb, "t1", result.success)
+    if applies == "refused":
+        assert result.failure_info is not None
+        assert result.failure_info.error_code is ErrorCode.ILLEGAL_STATE
+        assert task_id in result.message
+    else:
+        assert result.failure_info is None
+    await _finish(rig)
 
 
 async def test_a_pause_of_what_the_stop_line_paused_makes_it_the_operators() -> None:
