@@ -317,7 +317,7 @@ class EngineMachine(RuleBasedStateMachine):
     def _events_are_unchanged(self) -> None:
         """What a subscriber has read stays as it was read."""
         for plan_id, events in self.world.events.items():
-            stored = self.world.do(_all_events(self.world.inner, plan_id))
+            stored = self.world.look(_all_events(self.world.inner, plan_id))
             assert stored == events
 
     # Inside

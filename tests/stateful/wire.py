@@ -6,14 +6,17 @@ however much of the dead process still runs in this test's loop.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 from switchover.errors import StoreClosedError, StoreUnavailableError
-from switchover.spi import DriverLease, ExecutionStore
+from switchover.spi import DriverLease, ExecutionStore, ServedStore
 
-_HEARING = frozenset({"hears", "heard", "hear"})
 _NEVER_FAILS = frozenset({"acquire_driver", "release_driver", "driver", "open", "aclose"})
+
+
+_NOT_PASSED_ON = frozenset({"hears", "heard", "hear", "dispatch", "give_orders"})
+"""Whoever hears is woken at moments that no test decides; and stages are carried out here."""
 
 
 class Wire:
@@ -39,8 +42,8 @@ class Wire:
         self.lease: DriverLease | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        if name in _HEARING:
-            raise AttributeError(name)  # whoever hears is woken at moments that no test decides
+        if name in _NOT_PASSED_ON:
+            raise AttributeError(name)
         inner = getattr(self.inner, name)  # what the store has not, the wire has not either
 
         async def call(*args: object, **kwargs: object) -> Any:  # noqa: ANN401  # whatever the store answers
@@ -48,7 +51,7 @@ class Wire:
             self._fail(name)
             self.busy += 1
             try:
-                answer = await inner(*args, **kwargs)
+                answer = await self._carried_out(inner(*args, **kwargs))
             finally:
                 self.busy -= 1
             # A process may die between the commit and its knowing of it.
@@ -59,6 +62,10 @@ class Wire:
             return answer
 
         return call
+
+    async def _carried_out(self, call: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  # as above
+        # A process that dies does not tell a server to stop what it is at.
+        return await (asyncio.shield(call) if isinstance(self.inner, ServedStore) else call)
 
     def as_store(self) -> ExecutionStore:
         """What the engine takes it for."""
