@@ -22,8 +22,8 @@ slot, run or heartbeat left behind.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -219,7 +219,7 @@ class FragileStore(FaultyStore):
 
     Attributes:
         entries: Every entry that was committed, in order.
-        busy: Calls that have not come back.
+        busy: Calls that the store inside has not answered.
         changing: How many of the attempts would have changed more than the audit log.
         cut_off_after: After so many commits no other succeeds.
         after_commit: Called when a commit is durable and nobody has been told; may look at the store.
@@ -256,21 +256,15 @@ class FragileStore(FaultyStore):
         if self.cut_off_after is not None and self.commits >= self.cut_off_after:
             message = "the power failed"
             raise StoreConflictError(message)
-        with self._counted():
-            result = await super().commit(lease, batch)
+        result = await super().commit(lease, batch)
         if self.after_commit is not None:
             await self.after_commit()
         return result
 
-    async def _pass(self, method: str, work: Callable[[], Awaitable[_Result]]) -> _Result:
-        with self._counted():
-            return await super()._pass(method, work)
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
+    async def _carry_out(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
         self.busy += 1
         try:
-            yield
+            return await super()._carry_out(work)
         finally:
             self.busy -= 1
 
@@ -475,9 +469,10 @@ class Rig:
         """Everything that can happen without time passing has happened (manual clock only)."""
         assert self.clock is not None, "only a manual clock knows when nothing is left to run"
         await self.clock.settle()
-        while self.store.busy:
-            await asyncio.sleep(0.0005)  # a thread or a server answers
-            await self.clock.settle()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while self.store.busy:
+                await asyncio.sleep(0.0005)  # a thread or a server answers
+                await self.clock.settle()
 
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
         """Wait until a condition on durable state holds."""

@@ -154,10 +154,14 @@ class FaultyStore(ExecutionStore):
         fault = await self._meet(method)
         if fault is not None and fault is not Fault.AFTER:
             raise fault.error(method)
-        result = await work()
+        result = await self._carry_out(work)
         if fault is not None:
             raise fault.error(method)
         return result
+
+    async def _carry_out(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        """What goes through to the store inside."""
+        return await work()
 
     # What a store does
 
@@ -183,7 +187,7 @@ class FaultyStore(ExecutionStore):
             await self._commit_in_vain(lease, batch, number, fault)
         elif fault is not None and fault is not Fault.AFTER:
             raise fault.error(what)
-        result = await self.inner.commit(lease, batch)
+        result = await self._carry_out(lambda: self.inner.commit(lease, batch))
         self.commits = number
         if self.after is not None:
             self.after(number, batch)
