@@ -371,10 +371,6 @@ class World:
 
     # Looking
 
-    def look(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Ask the store itself: no time passes, however long its threads or its server take."""
-        return self.loop.run_until_complete(work)
-
     def picture(self) -> Picture:
         """Everything that the store holds."""
         return self.loop.run_until_complete(self._picture())
