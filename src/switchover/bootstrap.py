@@ -449,8 +449,10 @@ class Executor:
 
     async def _make_carrier(self) -> WorkerCarrier | None:
         """Whoever has stages carried out by workers; None where this process carries them out itself."""
+        if self._mode != "drive":
+            return None  # who only records requests begins and ends no run, and leaves orders as they are
         dispatching = self.store if isinstance(self.store, Dispatching) else None
-        wanted = self._stages_by != "here" and self._mode == "drive"
+        wanted = self._stages_by != "here"
         if dispatching is None:
             if wanted and self._stages_by == "workers":
                 msg = "stages can be given to workers over a postgresql:// store only; leave them here"

@@ -188,6 +188,17 @@ async def test_the_functions_of_procrastinate_are_the_ones_that_are_called(postg
         await store.aclose()
 
 
+async def test_who_only_records_a_request_leaves_orders_as_they_are(postgres_url: str) -> None:
+    async with driving(postgres_url) as (_, book):
+        worker, given = await claimed(book)
+    async with open_executor(postgres_url, stage_factory=stages, mode="record") as executor:
+        assert executor.driving
+        assert (await executor.facade.pause_task_by_plan(7)).success
+        assert isinstance(executor.store, Dispatching)
+        assert len(await executor.store.dispatch.orders()) == 2
+        assert await executor.store.dispatch.report(worker, [(given, StageEnd())], give_back=False) == [given.order]
+
+
 async def test_a_driver_that_carries_stages_out_itself_takes_all_orders_back(postgres_url: str) -> None:
     async with driving(postgres_url) as (_, book):
         worker, given = await claimed(book)
