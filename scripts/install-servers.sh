@@ -7,7 +7,7 @@
 set -euo pipefail
 
 # program:package; the program is looked for on the PATH, and PostgreSQL's where Debian puts it.
-readonly wanted=(redis-server:redis-server postgres:postgresql chromium:chromium spin:spin promtool:prometheus systemd-analyze:systemd)
+readonly wanted=(redis-server:redis-server postgres:postgresql pgbouncer:pgbouncer chromium:chromium spin:spin promtool:prometheus systemd-analyze:systemd)
 
 have() { command -v "$1" >/dev/null 2>&1 || [[ "$1" == postgres && -n "$(compgen -G '/usr/lib/postgresql/*/bin/postgres')" ]]; }
 
@@ -67,7 +67,7 @@ rm -f "$log"
 # The machine did not ask for servers of its own, so it does not get them at the next boot either.
 if [[ -d /run/systemd/system ]]; then
     for package in "${packages[@]}"; do
-        case "$package" in redis-server | postgresql | prometheus) as_root systemctl disable --quiet "$package" || true ;; esac
+        case "$package" in redis-server | postgresql | pgbouncer | prometheus) as_root systemctl disable --quiet "$package" || true ;; esac
     done
 fi
 mapfile -t packages < <(missing)

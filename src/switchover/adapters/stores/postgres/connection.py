@@ -32,6 +32,10 @@ class Server:
     """
     Where the database is.
 
+    Attributes:
+        place: The URL as it may be shown.
+        is_direct: No pooler in transaction mode is said to be between.
+
     Args:
         url: ``postgresql://user:password@host:port/database?option=value``. Options: those of the driver, settings of
             the server (``search_path``), and ``statement_cache_size``.
@@ -45,6 +49,7 @@ class Server:
         self.place = without_password(url)
         self._command_seconds = command_seconds
         self._dsn, self._parameters = self._read(url)
+        self.is_direct = self._parameters[_STATEMENT_CACHE] > 0
 
     async def connect(self) -> Connection:
         """A connection of one's own."""
@@ -112,7 +117,7 @@ class Server:
         if not cache.isdecimal():
             message = f"store {self.place}: {_STATEMENT_CACHE} is {cache!r}; give a whole number, 0 for a pooler"
             raise StoreUnusableError(message)
-        parameters: _Parameters = {"statement_cache_size": int(cache)}
+        parameters: _Parameters = {_STATEMENT_CACHE: int(cache)}
         if "application_name" not in options:
             parameters["server_settings"] = {"application_name": "switchover"}
         query = urlencode(options, quote_via=quote)

@@ -27,8 +27,8 @@ class Listener:
     """
     Hears, from ``begin`` to ``aclose``.
 
-    A pooler in transaction mode passes nothing on and says nothing about it, so hearing must have been proven on each
-    connection, by a word that the listener itself sends.
+    Hearing is proven on each connection, by a word that the listener itself sends. Behind a pooler in transaction mode
+    even that proves nothing, so there it is not to begin.
     """
 
     def __init__(self, server: Server) -> None:

@@ -112,7 +112,8 @@ class PostgresExecutionStore(ExecutionStore):
                 pool.terminate()
                 raise
         self._pool = pool
-        self._listener.begin()
+        if self._server.is_direct:
+            self._listener.begin()
 
     async def aclose(self) -> None:
         pool, session = self._pool, self._session
