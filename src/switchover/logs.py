@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import Any, Protocol, cast
 
+from switchover.errors import text_of
 from switchover.redaction import without_secrets
 
 _DEEPEST = 8
@@ -177,16 +178,16 @@ class Log:
         found = {**self._values, **values}
         cause = _cause(found.pop("exc_info", method == "exception"))
         told = {name: _clean(value) for name, value in self._of_run(found).items()}
-        event = without_secrets(event)
+        event = _text(event)
         # Formatted here and not by whoever writes it down: the message of an exception may quote an address.
-        trace = None if cause is None else without_secrets("".join(traceback.format_exception(cause)).rstrip())
+        trace = None if cause is None else _text("".join(traceback.format_exception(cause)).rstrip())
         if structlog is not None:
             if trace is not None:
                 told["exception"] = trace
             name = "error" if method == "exception" else method
             getattr(structlog.get_logger(self._name), name)(event, **told)
             return
-        line = Line(event, told, None if cause is None else without_secrets(repr(cause)))
+        line = Line(event, told, None if cause is None else _shown(cause))
         # The caller of debug(), info() ... is where the line comes from.
         path, number, function, _ = self._logger.findCaller(stacklevel=3)
         record = self._logger.makeRecord(self._name, level, path, number, line, (), None, function)
@@ -203,9 +204,21 @@ class Log:
         return told
 
 
+def _text(value: str) -> str:
+    """Without secrets, and without what a stream in UTF-8 refuses: a stranger's error may be made of anything."""
+    return without_secrets(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(error: BaseException) -> str:
+    try:
+        return _text(repr(error))
+    except Exception:  # noqa: BLE001  # a line of the log stops no work
+        return _text(text_of(error))
+
+
 def _clean(value: object, depth: int = _DEEPEST) -> object:
     if isinstance(value, str):
-        return without_secrets(value)
+        return _text(value)
     if depth and isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
         return {name: _clean(inner, depth - 1) for name, inner in items}
@@ -214,7 +227,7 @@ def _clean(value: object, depth: int = _DEEPEST) -> object:
     if value is None or isinstance(value, int | float):
         return value
     try:
-        return without_secrets(str(value))
+        return _text(str(value))
     except Exception:  # noqa: BLE001  # whatever it is: a line of the log stops no work
         return f"<{type(value).__name__} that cannot be told>"
 

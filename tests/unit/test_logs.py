@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from switchover.logs import get_log
+from switchover.logs import Line, get_log
 
 PROGRAM = """
 import asyncio, logging
@@ -108,3 +108,30 @@ def test_no_line_has_a_secret_whatever_it_is_given(caplog: pytest.LogCaptureFixt
         assert "hunter2" not in repr(captured)
     finally:
         structlog.reset_defaults()
+
+
+class _UnshowableError(Exception):
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no text: \udcff and \0"), _UnshowableError()], ids=["no text", "unshowable"]
+)
+def test_whatever_an_error_is_made_of_its_line_can_be_written(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    log = get_log("switchover.test")
+    try:
+        raise error  # noqa: TRY301  # to be told of
+    except Exception:  # as above
+        log.exception("it \udcff happened", why=error, deep=["\udcff"])
+    (record,) = caplog.records
+    line = record.msg
+    assert isinstance(line, Line)
+    told = [record.getMessage(), str(record.exc_text), str(line.error), *map(str, line.values.values())]
+    assert "Error" in told[2]
+    for text in told:
+        text.encode("utf-8")
