@@ -1,7 +1,6 @@
 """JSON, strictly."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from switchover.planfile.json_text import json_signs, parse_json
 from switchover.planfile.positions import Place, PlanSyntaxError, locate, parts_of
 from switchover.testing import strategies
+from tests.support.growth import seconds
 
 
 @given(strategies.json_values(), st.sampled_from([None, 0, 2]))
@@ -92,15 +92,12 @@ def test_every_path_is_found_where_it_stands(value: object, indent: int | None) 
     ids=["double", "quotes", "backslashes", "objects"],
 )
 def test_time_is_linear(make: Callable[[int], str]) -> None:
-    def seconds(count: int) -> float:
-        text = make(count)
-        start = time.process_time()
+    def parse(text: str) -> None:
         with pytest.raises(PlanSyntaxError):
             parse_json(text)
-        return time.process_time() - start
 
-    seconds(100)
-    assert seconds(80_000) < 0.5 + 4 * 4 * seconds(20_000)
+    few, many = make(20_000), make(80_000)
+    assert seconds(lambda: parse(many)) < 0.5 + 4 * 4 * seconds(lambda: parse(few))
 
 
 @pytest.mark.parametrize(

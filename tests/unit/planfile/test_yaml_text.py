@@ -1,7 +1,6 @@
 """YAML means what it looks like, and a few lines cannot become gigabytes."""
 
 import json
-import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from switchover.planfile import yaml_text
 from switchover.planfile.positions import Place, PlanSyntaxError, locate
 from switchover.planfile.yaml_text import parse_yaml, yaml_signs
 from switchover.testing import strategies
+from tests.support.growth import seconds
 from tests.support.plans import dump_yaml
 
 
@@ -156,15 +156,12 @@ def test_many_tenants_may_share_their_endpoints() -> None:
     ids=["lists", "maps", "dashes", "directives", "quotes", "keys", "anchors", "members", "text", "breaks", "comments"],
 )
 def test_time_is_linear(make: Callable[[int], str]) -> None:
-    def seconds(count: int) -> float:
-        text = make(count)
-        start = time.process_time()
+    def parse(text: str) -> None:
         with suppress(PlanSyntaxError):
             parse_yaml(text)
-        return time.process_time() - start
 
-    seconds(100)
-    assert seconds(40_000) < 0.5 + 4 * 4 * seconds(10_000)
+    few, many = make(10_000), make(40_000)
+    assert seconds(lambda: parse(many), runs=2) < 0.5 + 4 * 4 * seconds(lambda: parse(few))
 
 
 @given(st.text(max_size=200))
