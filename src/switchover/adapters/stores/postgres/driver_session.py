@@ -110,7 +110,8 @@ class DriverSession:
                         if connection is None:
                             connection = await self._server.connect()
                         if not await rows.beat(connection, self.lease.epoch):
-                            self._end = self._end or "its heartbeat was late, and somebody else drives"
+                            epoch = await connection.fetchval("SELECT epoch FROM driver")
+                            self._end = self._end or f"its heartbeat was late, and epoch {epoch} drives"
                             return
                 except BROKEN:
                     if connection is not None:
